@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DEVICES_DEVICE_H
+#define DEVICES_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/state.h"
+#include "devices/bus.h"
+
+/* How a device reaches the interrupt controller; the machine fills it in. Any thread. */
+struct irq_pin {
+	void (*set)(void *opaque, unsigned int gsi, bool level);
+	void *opaque;
+	unsigned int gsi;
+};
+
+/* 16550A UART (NS16550A data sheet): FIFO, interrupts, modem control, scratch, loopback. Output goes to the sink, input comes through serial_input. */
+struct serial;
+struct serial_sink {
+	/* Bytes the guest sent, in order; must not block for long and takes all or drops. vCPU thread, device lock held. */
+	void (*write)(void *opaque, const uint8_t *data, size_t len_bytes);
+	/* There is room for input again. */
+	void (*input_ready)(void *opaque);
+	void *opaque;
+};
+int serial_create(const struct irq_pin *irq, const struct serial_sink *sink, struct serial **ret, struct err *err);
+void serial_destroy(struct serial *s);
+extern const struct bus_ops serial_bus_ops; /* 8 ports */
+extern const struct state_desc serial_state;
+/* Bytes for the guest; returns how many were taken (FIFO and an input queue of SERIAL_QUEUE_BYTES). Any thread. */
+#define SERIAL_QUEUE_BYTES 256
+size_t serial_input(struct serial *s, const uint8_t *data, size_t len_bytes);
+
+/*
+ * ACPI hardware-reduced power block (ACPI 6.5 §4.8.3.7 SLEEP_CONTROL/SLEEP_STATUS registers, §4.8.3.6 reset register) at I/O ports POWER_PORT: +0 sleep control, +1 reset register (write 1),
+ * +2 sleep status, +3 power-button event latch read by the DSDT's event method. Also the keyboard controller's reset (port 0x64 write 0xfe), as a second range.
+ */
+#define POWER_PORT 0x600
+#define POWER_PORT_LEN 4
+#define POWER_RESET_VALUE 1
+#define POWER_SLEEP_S5 5 /* SLP_TYP value the DSDT's \_S5 names */
+struct power;
+enum power_event { POWER_OFF, POWER_RESET };
+struct power_sink {
+	void (*event)(void *opaque, enum power_event event); /* vCPU thread */
+	void *opaque;
+};
+int power_create(const struct irq_pin *button, const struct power_sink *sink, struct power **ret, struct err *err);
+void power_destroy(struct power *p);
+void power_button(struct power *p); /* latches the event and raises the pin; any thread */
+extern const struct bus_ops power_bus_ops; /* POWER_PORT_LEN ports */
+extern const struct bus_ops power_kbc_bus_ops; /* port 0x64, 1 port: status reads 0, write 0xfe resets */
+extern const struct state_desc power_state;
+
+/* Host side of the console (devices/backend/tty.c): where serial bytes go and come from. "stdio", "file:PATH", "unix:PATH", "pty", "null". */
+struct tty;
+struct tty_input {
+	void (*bytes)(void *opaque, const uint8_t *data, size_t len_bytes); /* loop thread */
+	void *opaque;
+};
+struct loop;
+/* Checks only the text: 0 or -EINVAL. */
+int tty_check_spec(const char *spec, struct err *err);
+/* unix: listens, one client at a time, the last 64 KiB of output are replayed to a new client; a stale socket file is replaced only if nobody answers on it. pty: the slave's path is given by tty_path. stdio: raw mode when stdin is a
+ * terminal, restored by tty_destroy; Ctrl-A X on a terminal raises the quit callback of the machine (tty_set_quit). */
+int tty_create(const char *spec, struct loop *loop, const struct tty_input *input, struct tty **ret, struct err *err);
+void tty_destroy(struct tty *t);
+void tty_write(struct tty *t, const uint8_t *data, size_t len_bytes); /* any thread */
+const char *tty_path(const struct tty *t); /* "/dev/pts/3" for pty, else NULL */
+void tty_set_quit(struct tty *t, void (*fn)(void *opaque), void *opaque);
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef IO_LOOP_H
+#define IO_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+/*
+ * The main thread's event loop: descriptors that become readable, nothing else. One thread runs it; loop_stop and loop_wake are the only calls
+ * allowed from other threads and from signal handlers.
+ */
+struct loop;
+typedef void (*loop_fn)(void *opaque, int fd, uint32_t events);
+
+int loop_create(struct loop **ret, struct err *err);
+void loop_destroy(struct loop *l);
+/* @events: EPOLLIN and friends. The fd stays the caller's. */
+int loop_add(struct loop *l, int fd, uint32_t events, loop_fn fn, void *opaque);
+void loop_del(struct loop *l, int fd);
+/* Runs until loop_stop. 0 or -errno. */
+int loop_run(struct loop *l);
+void loop_stop(struct loop *l);
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VMM_CAPS_H
+#define VMM_CAPS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "vmm/dirty.h"
+
+/* What this host offers, probed through /dev/kvm and module parameters; nothing is changed on the host. Strings are static or inside the struct. */
+enum caps_state { CAPS_PRESENT, CAPS_ABSENT, CAPS_UNKNOWN };
+
+struct caps_item {
+	const char *name;   /* "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2", "Intel PML" */
+	enum caps_state state;
+	int64_t value;      /* KVM_CHECK_EXTENSION's answer, or 0 */
+	char reason[120];   /* why absent or unknown, what it is used for when present */
+};
+
+#define CAPS_MAX_ITEMS 64
+struct caps {
+	int kvm_api;
+	char kvm_module[64];       /* which module drives /dev/kvm: kvm_intel, kvm_amd, kvm_pvm, unknown */
+	char kernel[128];          /* uname release */
+	unsigned int ncaps;
+	struct caps_item cap[CAPS_MAX_ITEMS];
+	unsigned int nbackends;
+	struct caps_item backend[8];     /* bitmap, manual, ring */
+	unsigned int naccels;
+	struct caps_item accel[8];       /* Intel PML, AMD PML, arm64 DBM, HDBSS */
+	enum dirty_kind auto_pick;
+	char auto_reason[160];
+};
+
+/* -errno with text when /dev/kvm cannot be opened or speaks another API version than 12. */
+int caps_probe(struct caps *ret, struct err *err);
+/* What --dirty auto takes on this host. */
+enum dirty_kind caps_dirty_auto(int kvm_fd, char *reason, unsigned int reason_bytes);
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VMM_DIRTY_H
+#define VMM_DIRTY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bitmap.h"
+#include "base/err.h"
+
+struct dirty;
+struct gmem;
+
+/*
+ * Dirty tracking: one vtable per way of finding writes. A backend is chosen when the VM is created (the ring's size is fixed before the first vCPU).
+ * One thread at a time calls these (the migration thread); vCPUs may run beside all of them but finish.
+ *
+ * The contract every backend keeps, and the conformance suite checks: a write to guest memory by a vCPU, by KVM on its behalf, or by gmem_write after the
+ * page was rearmed is in a later collect (or in finish). A caller rearms a page BEFORE it reads the bytes. A failed attempt never loses bits: the next start begins
+ * from "all dirty".
+ */
+enum dirty_kind { DIRTY_AUTO, DIRTY_BITMAP, DIRTY_MANUAL, DIRTY_RING };
+
+enum dirty_flags {
+	DIRTY_SPLIT_REARM = 1 << 0,  /* collect does not rearm: the caller does, in chunks, just before it reads the pages */
+	DIRTY_STARTS_FULL = 1 << 1,  /* the kernel starts with every page dirty (INITIALLY_SET); callers treat all backends so */
+};
+
+struct dirty_stats {
+	uint64_t collect_ns; /* sums since start, of the ioctls alone */
+	uint64_t rearm_ns;
+	uint64_t start_ns;
+	uint64_t collects;
+	uint64_t rearms;
+	uint64_t pages_found;     /* bits that collects delivered, host_log's included */
+	uint64_t ring_full_exits; /* ring backend */
+};
+
+struct dirty_ops {
+	const char *name; /* "bitmap", "manual", "ring" */
+	uint32_t flags;
+	/* Logging on. The caller takes every page as dirty after it. */
+	int (*start)(struct dirty *d, struct err *err);
+	/* ORs the pages written since they were rearmed into @acc (npages bits). Backends without SPLIT_REARM rearm what they deliver. */
+	int (*collect)(struct dirty *d, struct bitmap *acc, struct err *err);
+	/* SPLIT_REARM: rearm exactly the pages of [first, first + n) whose bit is set in @pages; first is a multiple of 64, n too unless it ends the
+	 * RAM. No-op elsewhere. */
+	int (*rearm)(struct dirty *d, const struct bitmap *pages, uint64_t first, uint64_t n, struct err *err);
+	/* The last collect, vCPUs stopped and their exits completed: also what hardware buffers, rings or backup bitmaps still hold. */
+	int (*finish)(struct dirty *d, struct bitmap *acc, struct err *err);
+	/* Logging off. Idempotent; called after success, failure and cancel alike. */
+	void (*stop)(struct dirty *d);
+	/* A vCPU left KVM_RUN with KVM_EXIT_DIRTY_RING_FULL (vCPU thread; ring only, may be NULL). */
+	void (*ring_full)(struct dirty *d);
+	void (*destroy)(struct dirty *d);
+};
+
+/* Embedded first in each backend's own struct. */
+struct dirty {
+	const struct dirty_ops *ops;
+	struct gmem *mem;
+	struct dirty_stats stats;
+	bool started;
+};
+
+/* Wrappers every caller uses: they keep the stats, switch gmem's host_log on and off and OR it into what collect and finish deliver. */
+int dirty_start(struct dirty *d, struct err *err);
+int dirty_collect(struct dirty *d, struct bitmap *acc, struct err *err);
+int dirty_rearm(struct dirty *d, const struct bitmap *pages, uint64_t first, uint64_t n, struct err *err);
+int dirty_finish(struct dirty *d, struct bitmap *acc, struct err *err);
+void dirty_stop(struct dirty *d);
+
+/* "auto", "bitmap", "manual", "ring", "ring,entries=N" (N a power of two, 1024..65536). 0 or -EINVAL. */
+#define DIRTY_RING_DEFAULT_ENTRIES 16384u
+int dirty_parse(const char *s, enum dirty_kind *ret_kind, uint32_t *ret_ring_entries, struct err *err);
+
+#endif

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VMM_VM_H
+#define VMM_VM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/state.h"
+#include "vmm/dirty.h"
+#include "vmm/gmem.h"
+
+/*
+ * A VM and its vCPU threads over KVM. vm_create makes the VM, its memory slots, in-kernel interrupt controllers and vCPUs with their threads, stopped.
+ * Thread: create, destroy, start, pause, resume and state calls come from one controlling thread at a time (the machine serialises them);
+ * the callbacks of vm_client run on vCPU threads.
+ */
+struct vm;
+
+enum vm_exit_reason { VM_EXIT_SHUTDOWN /* triple fault or KVM_SYSTEM_EVENT */, VM_EXIT_RESET, VM_EXIT_CRASH, VM_EXIT_ERROR };
+
+/* What the machine gives the VM. Accesses come with size 1, 2, 4 or 8; unclaimed reads must fill ones. */
+struct vm_client {
+	void (*pio)(void *opaque, uint16_t port, bool is_write, void *data, unsigned int size_bytes, unsigned int count);
+	void (*mmio)(void *opaque, uint64_t gpa, bool is_write, void *data, unsigned int len_bytes);
+	/* A vCPU stopped for good; the VM keeps its other vCPUs running until the machine pauses it. Must not block or call back into the VM. */
+	void (*exited)(void *opaque, enum vm_exit_reason reason, unsigned int vcpu, const char *text);
+	void *opaque;
+};
+
+#define VM_MAX_VCPUS 64
+
+struct vm_config {
+	unsigned int ncpus; /* 1 .. VM_MAX_VCPUS */
+	enum dirty_kind dirty;
+	uint32_t ring_entries;
+	struct gmem_config mem;
+	const char *pin;        /* "0-1,4": vCPU i runs on the i-th host CPU of the list (wraps); NULL: not pinned */
+	const struct buf *cpu_model; /* incoming migration: the source's cpu sections (see vm_cpu_model); NULL: this host's default */
+};
+
+int vm_create(const struct vm_config *config, const struct vm_client *client, struct vm **ret, struct err *err);
+void vm_destroy(struct vm *vm);
+
+struct gmem *vm_mem(struct vm *vm);
+struct dirty *vm_dirty(struct vm *vm);
+unsigned int vm_ncpus(const struct vm *vm);
+
+/* Fresh boot: load kernel, initrd and firmware tables into memory and set the boot vCPU's registers. See vmm/arch.h for the loaders' rules. */
+struct boot_config {
+	const char *kernel_path;   /* NULL: the image below */
+	const void *kernel_image;  /* built-in image, borrowed for the call */
+	size_t kernel_image_bytes;
+	const char *initrd_path;   /* NULL: none */
+	const char *cmdline;       /* "" when none */
+};
+int vm_boot(struct vm *vm, const struct boot_config *boot, struct err *err);
+
+/* Let the vCPUs run / stop every vCPU. Both are idempotent. vm_pause returns when no vCPU is in KVM_RUN, each one's pending I/O exit is completed
+ * (KVM api.rst, KVM_EXIT_IO note) and its state can be read; bounded by 5 s, then -ETIMEDOUT with the vCPU named. */
+int vm_resume(struct vm *vm, struct err *err);
+int vm_pause(struct vm *vm, struct err *err);
+bool vm_is_paused(const struct vm *vm);
+
+/* Raise or lower an interrupt line (GSI) of the in-kernel interrupt controller. Any thread. */
+int vm_irq_line(struct vm *vm, unsigned int gsi, bool level);
+/* An eventfd whose signal is an edge on @gsi (KVM_IRQFD). */
+int vm_irqfd(struct vm *vm, int eventfd, unsigned int gsi, struct err *err);
+
+/*
+ * Migration. The cpu model is what must be equal or supported before any memory moves: CPUID as the guest sees it, MSR features, XSAVE size, TSC frequency.
+ * vm_cpu_model appends it as state sections; vm_create on the other side refuses it by naming the feature (-EOPNOTSUPP) or applies it.
+ * The state entries (registers, interrupt controllers, clock, timers) go into the machine's table; they are valid while the VM lives and may be captured and applied only
+ * while it is paused.
+ */
+int vm_cpu_model(struct vm *vm, struct buf *out, struct err *err);
+/* Appends at most @max entries; returns how many there are (a count above @max: too small). */
+unsigned int vm_state_entries(struct vm *vm, struct state_entry *entries, unsigned int max);
+
+/* Per-VM counters from KVM's binary statistics (api.rst 4.131), summed over vCPUs; -ENOTSUP where the host has none. Calls fn for each counter. */
+int vm_counters(struct vm *vm, void (*fn)(void *opaque, const char *name, uint64_t value), void *opaque, struct err *err);
+
+#endif
