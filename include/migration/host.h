@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MIGRATION_HOST_H
+#define MIGRATION_HOST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+struct gmem;
+struct dirty;
+
+/*
+ * What the engine needs of a VM; src/machine/migrate_host.c gives it for a real one, tests/fake for tests. All calls come from the migration's
+ * thread. A source host has all of the first group, a destination all of the second.
+ */
+struct mig_source_ops {
+	/* The CONFIG sections (stream.md §2.2). */
+	int (*describe)(void *host, struct buf *out, struct err *err);
+	/* Stop and continue the vCPUs. pause is bounded in time. resume after pause must work as long as commit was not called. */
+	int (*pause)(void *host, struct err *err);
+	int (*resume)(void *host, struct err *err);
+	/* All STATE sections; vCPUs are stopped. Reads only. */
+	int (*save)(void *host, struct buf *out, struct err *err);
+	/* COMMIT is about to be handed to the transport: from here on the host refuses to run the VM, whatever a user asks (but see released). */
+	void (*commit)(void *host);
+	/* The destination refused explicitly after COMMIT: the host may run the VM again. */
+	void (*uncommit)(void *host);
+};
+
+struct mig_destination_ops {
+	/* Check CONFIG and build the VM, stopped. Nothing is left behind on failure. *ret_restore_ns: a trial restore of all its state. */
+	int (*prepare)(void *host, const void *config, size_t len_bytes, struct gmem **ret_mem, uint64_t *ret_restore_ns, struct err *err);
+	/* Decode and check all sections, then apply. */
+	int (*load)(void *host, const void *state, size_t len_bytes, uint64_t pause_real_ns, struct err *err);
+	/* Run the vCPUs; the VM is this side's from now on. */
+	int (*start)(void *host, struct err *err);
+};
+
+#endif
