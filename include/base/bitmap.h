@@ -15,9 +15,10 @@ struct bitmap {
 
 static inline uint64_t bitmap_nwords(uint64_t nbits)
 {
-	return (nbits + 63) / 64;
+	return nbits / 64 + (nbits % 64 != 0);
 }
 
+/* Ranges are cut at nbits; bitmap_or and bitmap_take_atomic want bitmaps of one size. */
 int bitmap_init(struct bitmap *b, uint64_t nbits); /* all zero; 0 or -ENOMEM */
 void bitmap_fini(struct bitmap *b);
 void bitmap_zero(struct bitmap *b);
