@@ -62,9 +62,9 @@ static inline uint8_t *gmem_page(const struct gmem *m, uint64_t page)
 	return m->base + (page << GMEM_PAGE_SHIFT);
 }
 
-/* Sets in @ret (npages bits, cleared first) each page that has host memory or swap behind it; pages whose bit is clear read as zero and were never
- * written. PAGEMAP_SCAN (Linux 6.7) where there is one, else /proc/self/pagemap (Documentation/admin-guide/mm/pagemap.rst). 0 or -errno
- * (then the caller must take all pages as populated). */
-int gmem_populated(const struct gmem *m, struct bitmap *ret);
+/* Sets in @ret (npages bits) each page of [first, first + n) that has host memory or swap behind it and clears the others of the range: those read as zero and
+ * were never written. The caller rearms the range before (else a first write in between is lost). PAGEMAP_SCAN (Linux 6.7) where there is one, else
+ * /proc/self/pagemap (Documentation/admin-guide/mm/pagemap.rst). 0 or -errno (then the caller takes all pages as populated). */
+int gmem_populated(const struct gmem *m, uint64_t first, uint64_t n, struct bitmap *ret);
 
 #endif
