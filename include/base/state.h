@@ -14,7 +14,7 @@
  * Declarative device and vCPU state (docs/spec/state.md). A device describes its migratable state as a plain C struct (the image)
  * and a const table of the image's fields. Encoding and decoding are pure functions of table and image: they never touch the
  * device. Fields are encoded in table order, little-endian, without padding; a field with since > version is skipped on
- * decode and keeps the value state_defaults() or the caller gave it.
+ * decode and keeps what desc->defaults gave it (zero without that).
  */
 enum state_type {
 	STATE_U8, /* arrays of @count elements of the width */
@@ -56,6 +56,8 @@ struct state_desc {
 	int (*capture)(void *dev, void *image, struct err *err);
 	int (*check)(const void *image, struct err *err);
 	int (*apply)(void *dev, const void *image, struct err *err);
+	/* Values of the fields an older section lacks, set in the zeroed image ahead of decoding. */
+	void (*defaults)(void *image);
 };
 
 #define STATE_NAME_MAX 31
@@ -75,7 +77,8 @@ struct state_section {
 int state_encode(const struct state_desc *desc, uint32_t instance, const void *image, struct buf *out, struct err *err);
 /* Next section header; 0, -ENODATA at the clean end, -EBADMSG. */
 int state_next_section(struct reader *in, struct state_section *ret, struct err *err);
-/* Decode into @image (image_size bytes, zeroed by the callee) and run desc->check. Errors name section, instance and field. */
+/* Decode into @image (image_size bytes, zeroed by the callee) and run desc->check. -EBADMSG, -EOPNOTSUPP (version), or what check says; errors name
+ * section, instance and field. */
 int state_decode(const struct state_desc *desc, const struct state_section *section, void *image, struct err *err);
 
 /* A device instance that has state; the composition root keeps one table of these and passes it to the three functions below. */
