@@ -14,6 +14,9 @@
 #define STREAM_MAX_PAGES (STREAM_MAX_PAYLOAD / STREAM_PAGE_BYTES) /* per PAGES or ZPAGES record */
 #define STREAM_MAX_ZERO_RUNS 4096u
 #define STREAM_MAX_TEXT 512u
+#define STREAM_MAX_ERRNO 4095u
+#define STREAM_MIN_MAX_PAYLOAD (64u * 1024)    /* a HELLO may ask for no smaller limit */
+#define STREAM_MAX_RAM_PAGES (1ULL << 32)
 #define STREAM_FEATURE_ZPAGES (1ULL << 0)
 
 enum record_type {

@@ -60,8 +60,8 @@ int rec_ready_decode(const void *meta, uint32_t len, struct rec_ready *ret, stru
 int rec_started_decode(const void *meta, uint32_t len, struct rec_started *ret, struct err *err);
 int rec_text_decode(const void *meta, uint32_t len, struct rec_text *ret, struct err *err);
 
-/* Which records may come next: the table of stream.md §3 as data. @from_source tells the direction. -EPROTO names record and state. */
-enum stream_state { STREAM_START, STREAM_HELLO_DONE, STREAM_CONFIGURED, STREAM_IN_ROUND, STREAM_IN_LAST_ROUND, STREAM_LAST_ROUND_DONE, STREAM_ENDED, STREAM_COMMITTED, STREAM_OVER };
+/* Which records may come next: the table of stream.md §3 as data. -EPROTO names record and state ("PAGES is not allowed between rounds"). */
+enum stream_state { STREAM_START, STREAM_HELLO_DONE, STREAM_CONFIGURED, STREAM_IN_ROUND, STREAM_IN_LAST_ROUND, STREAM_LAST_ROUND_DONE, STREAM_IN_STATE, STREAM_ENDED, STREAM_COMMITTED, STREAM_OVER };
 /* Source's direction only (the destination's answers are each awaited at one place). @last: the ROUND_BEGIN's field; ignored for other types. */
 int stream_next_state(enum stream_state *state, enum record_type type, bool last, struct err *err);
 
