@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MIGRATION_SEND_PAGE_OUT_H
+#define MIGRATION_SEND_PAGE_OUT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "base/err.h"
+#include "migration/record_io.h"
+#include "migration/send/pace.h"
+#include "migration/wire/pages.h"
+
+struct gmem;
+
+/*
+ * Page numbers in, PAGES and ZERO records out. Two frames take turns: while the kernel still takes the bytes of one, the checksums of the next are computed.
+ * The page data goes from guest memory to the socket; nothing is copied here. The caller has rearmed a page before it hands it over.
+ */
+
+/* Pages a raw frame holds: small enough that what the checksum pulled into the cache is still there when the kernel copies it. */
+#define PAGE_OUT_FRAME_PAGES 64u
+
+struct page_out_counts {
+	uint64_t pages, zero_pages, zpages, bytes, saved_bytes;
+	uint64_t paced_ns; /* waited for the bandwidth limit */
+};
+
+struct page_frame {
+	uint8_t header[STREAM_HEADER_BYTES];
+	uint8_t meta[PAGES_META_MAX_BYTES];
+	struct pages_meta pages;
+	struct iovec iov[STREAM_MAX_PAGES + 1]; /* [0]: header and meta data */
+	unsigned int niov;
+};
+
+struct page_out {
+	struct record_writer *w;
+	const struct gmem *mem;
+	struct pace pace;
+	uint32_t frame_pages;
+	unsigned int cur; /* the frame that is being filled; the other may be under way */
+	struct page_frame frame[2];
+	uint32_t nzero;
+	struct page_run zero[STREAM_MAX_ZERO_RUNS];
+	uint8_t zero_meta[8 + 12 * STREAM_MAX_ZERO_RUNS];
+	struct page_out_counts counts; /* since page_out_reset_counts */
+};
+
+/* @max_payload: the destination's limit from HELLO. -ENOMEM. */
+int page_out_create(struct record_writer *w, const struct gmem *mem, uint64_t max_bandwidth,
+		    uint32_t max_payload, struct page_out **ret, struct err *err);
+void page_out_destroy(struct page_out *o);
+/* Looks at the page: zero pages join the run of zero pages. */
+int page_out_page(struct page_out *o, uint64_t page, struct err *err);
+/* Pages known to be zero without a look. */
+int page_out_zero(struct page_out *o, uint64_t first, uint64_t count, struct err *err);
+/* Everything handed over so far is with the transport, whole, when this returns. */
+int page_out_flush(struct page_out *o, struct err *err);
+/* Like record_write, paced and counted, behind all pages. */
+int page_out_record(struct page_out *o, enum record_type type, struct err *err);
+void page_out_reset_counts(struct page_out *o);
+
+#endif

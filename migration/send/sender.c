@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/num.h"
+#include "migration/send/session.h"
+#include "vmm/dirty.h"
+#include "vmm/gmem.h"
+
+int session_poll(struct session *s, struct err *err)
+{
+	struct record_header h;
+	const uint8_t *meta;
+	int rc;
+
+	if (s->params->cancel && atomic_load(s->params->cancel))
+		return err_set(err, -ECANCELED, "cancelled");
+	if (!transport_readable(s->t))
+		return 0;
+	/* Nothing is owed to us at this point: it can only be the reason why the destination gives up. */
+	rc = record_read(&s->in, TRANSPORT_STALL_NS, &h, &meta, err);
+	if (rc)
+		return rc;
+	if (h.type == REC_ERROR)
+		return record_peer_error(&h, meta, "destination", err);
+	return err_set(err, -EPROTO, "record %u: destination sent %s unasked", h.seq,
+		       record_name(h.type));
+}
+
+uint64_t session_fixed_ns(const struct session *s)
+{
+	/* READY and COMMIT/STARTED are an exchange each. */
+	return s->pause_ns + s->save_ns + s->collect_ns + s->restore_ns + 2 * s->rtt_ns;
+}
+
+static int exchange_hello(struct session *s, struct rec_hello *ret, struct err *err)
+{
+	const struct rec_hello mine = {
+		.version_min = STREAM_VERSION,
+		.version_max = STREAM_VERSION,
+		.features = s->params->compress == MIG_COMPRESS_NONE ? 0 : STREAM_FEATURE_ZPAGES,
+		.page_size = STREAM_PAGE_BYTES,
+		.max_payload = STREAM_MAX_PAYLOAD,
+	};
+	uint64_t t0 = clock_mono_ns();
+	struct record_header h;
+	const uint8_t *meta;
+	int rc;
+
+	buf_clear(&s->w.meta);
+	rec_hello_encode(&mine, &s->w.meta);
+	rc = record_write(&s->w, REC_HELLO, err);
+	if (!rc)
+		rc = record_expect(&s->in, REC_HELLO, "destination", TRANSPORT_STALL_NS, &h, &meta,
+				   err);
+	if (!rc)
+		rc = rec_hello_decode(meta, h.meta_len, ret, err);
+	if (rc)
+		return rc;
+	s->rtt_ns = clock_mono_ns() - t0;
+	if (ret->version_min != STREAM_VERSION || ret->version_max != STREAM_VERSION)
+		return err_set(err, -EPROTONOSUPPORT,
+			       "destination chose stream version %u, expected %u", ret->version_max,
+			       STREAM_VERSION);
+	if (ret->page_size != STREAM_PAGE_BYTES)
+		return err_set(err, -EPROTONOSUPPORT,
+			       "destination has pages of %u bytes, expected %u", ret->page_size,
+			       STREAM_PAGE_BYTES);
+	if (ret->features & ~mine.features)
+		return err_set(err, -EPROTO,
+			       "destination chose features %#llx that were not offered",
+			       (unsigned long long)ret->features);
+	return 0;
+}
+
+/* Stop, save and let run once before anything depends on it: the guest loses about a millisecond, the prediction gains its fixed part, and a state that cannot be
+ * saved shows before any memory moved. */
+static int trial_save(struct session *s, struct err *err)
+{
+	uint64_t t0 = clock_mono_ns(), t1;
+	int rc;
+
+	s->paused = true;
+	rc = s->ops->pause(s->host, err);
+	t1 = clock_mono_ns();
+	buf_clear(&s->sections);
+	if (!rc)
+		rc = s->ops->save(s->host, &s->sections, err);
+	s->pause_ns = t1 - t0;
+	s->save_ns = clock_mono_ns() - t1;
+	if (!rc) {
+		rc = s->ops->resume(s->host, err);
+		s->paused = rc != 0;
+	}
+	return rc;
+}
+
+static int exchange_config(struct session *s, struct err *err)
+{
+	struct rec_config_ok ok;
+	struct record_header h;
+	const uint8_t *meta;
+	int rc;
+
+	buf_clear(&s->w.meta);
+	rc = s->ops->describe(s->host, &s->w.meta, err);
+	if (!rc)
+		rc = record_write(&s->w, REC_CONFIG, err);
+	/* No stall limit: the destination builds a VM and may have to find its memory first. Keepalive watches the connection. */
+	if (!rc)
+		rc = record_expect(&s->in, REC_CONFIG_OK, "destination", 0, &h, &meta, err);
+	if (!rc)
+		rc = rec_config_ok_decode(meta, h.meta_len, &ok, err);
+	if (rc)
+		return rc;
+	s->restore_ns = ok.restore_ns;
+	if (ok.npages != s->mem->npages)
+		return err_set(err, -EPROTO, "destination has %llu RAM pages, expected %llu",
+			       (unsigned long long)ok.npages, (unsigned long long)s->mem->npages);
+	return 0;
+}
+
+static int set_up(struct session *s, struct err *err)
+{
+	struct rec_hello hello;
+	int rc;
+
+	rc = exchange_hello(s, &hello, err);
+	if (!rc)
+		rc = exchange_config(s, err);
+	if (!rc)
+		rc = trial_save(s, err);
+	if (!rc)
+		rc = page_out_create(&s->w, s->mem, s->params->max_bandwidth, hello.max_payload,
+				     &s->out, err);
+	if (!rc && (bitmap_init(&s->pending, s->mem->npages) ||
+		    bitmap_init(&s->populated, s->mem->npages)))
+		rc = err_set(err, -ENOMEM, "no memory for the page bitmaps");
+	if (!rc)
+		rc = dirty_start(s->dirty, err);
+	s->report->setup_ns = clock_mono_ns() - s->start_ns;
+	return rc;
+}
+
+/* A connection that broke because the destination gave up may still hold its reason. */
+static int prefer_peer_reason(struct session *s, int rc, struct err *err)
+{
+	struct record_header h;
+	const uint8_t *meta;
+
+	if (rc != -EPIPE && rc != -ECONNRESET)
+		return rc;
+	if (!transport_readable(s->t) || record_read(&s->in, NS_PER_S, &h, &meta, NULL) ||
+	    h.type != REC_ERROR)
+		return rc;
+	return record_peer_error(&h, meta, "destination", err);
+}
+
+/* The VM runs here again, whatever happened, unless COMMIT is out. */
+static void fall_back(struct session *s, int rc, struct err *err)
+{
+	struct err resume_err = { 0 };
+
+	if (s->committed)
+		return;
+	if (rc != -EREMOTEIO)
+		record_write_text(&s->w, rc == -ECANCELED ? REC_CANCEL : REC_ERROR, rc, err->msg);
+	if (s->paused && s->ops->resume(s->host, &resume_err))
+		err_prefix(err, "the VM could not be resumed here either (%s)", resume_err.msg);
+	s->paused = false;
+}
+
+static void finish_report(struct session *s, int rc, uint64_t cpu0_ns, const struct err *err)
+{
+	struct mig_report *r = s->report;
+
+	r->total_ns = clock_mono_ns() - s->start_ns;
+	r->bytes_sent = s->t->bytes_sent;
+	r->cpu_ns += clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu0_ns;
+	if (!rc)
+		r->result = MIG_COMPLETED;
+	else if (rc == -EINPROGRESS)
+		r->result = MIG_OUTCOME_UNKNOWN;
+	else
+		r->result = rc == -ECANCELED ? MIG_CANCELLED : MIG_FAILED;
+	if (rc)
+		snprintf(r->reason, sizeof(r->reason), "%s", err->msg);
+}
+
+int mig_send(const struct mig_send_params *params, struct transport *t,
+	     const struct mig_source_ops *ops, void *host, struct gmem *mem, struct dirty *dirty,
+	     const struct mig_observer *observer, struct mig_report *ret_report, struct err *err)
+{
+	static const struct mig_observer nobody;
+	static const char *const compress_name[] = { [MIG_COMPRESS_AUTO] = "auto",
+						     [MIG_COMPRESS_NONE] = "none",
+						     [MIG_COMPRESS_ZLIB] = "zlib" };
+	uint64_t cpu0_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	struct session s = {
+		.params = params,
+		.t = t,
+		.ops = ops,
+		.host = host,
+		.mem = mem,
+		.dirty = dirty,
+		.observer = observer ? observer : &nobody,
+		.report = ret_report,
+		.start_ns = clock_mono_ns(),
+	};
+	struct err local = { 0 };
+	int rc;
+
+	memset(ret_report, 0, sizeof(*ret_report));
+	ret_report->npages = mem->npages;
+	ret_report->max_downtime_ns = params->policy.max_downtime_ns;
+	ret_report->dirty_backend = dirty->ops->name;
+	ret_report->compress = compress_name[params->compress];
+	record_reader_init(&s.in, t);
+	record_writer_init(&s.w, t);
+	policy_init(&s.policy, &params->policy);
+
+	rc = set_up(&s, &local);
+	if (!rc)
+		rc = rounds_run(&s, &local);
+	if (!rc)
+		rc = switchover_run(&s, &local);
+	if (rc && !s.committed)
+		rc = prefer_peer_reason(&s, rc, &local);
+	if (rc)
+		fall_back(&s, rc, &local);
+	finish_report(&s, rc, cpu0_ns, &local);
+	dirty_stop(dirty); /* after the blackout, and after the guest runs again */
+	if (rc && err)
+		*err = local;
+
+	page_out_destroy(s.out);
+	bitmap_fini(&s.pending);
+	bitmap_fini(&s.populated);
+	buf_fini(&s.sections);
+	record_writer_fini(&s.w);
+	record_reader_fini(&s.in);
+	return rc;
+}

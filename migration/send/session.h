@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MIGRATION_SEND_SESSION_H
+#define MIGRATION_SEND_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bitmap.h"
+#include "migration/migration.h"
+#include "migration/record_io.h"
+#include "migration/send/page_out.h"
+
+struct gmem;
+struct dirty;
+
+/* The source's side of one migration (private to migration/send): sender.c holds the order of phases, rounds.c the live rounds, switchover.c the rest. */
+struct session {
+	const struct mig_send_params *params;
+	struct transport *t;
+	const struct mig_source_ops *ops;
+	void *host;
+	struct gmem *mem;
+	struct dirty *dirty;
+	const struct mig_observer *observer;
+	struct mig_report *report;
+
+	struct record_reader in;
+	struct record_writer w;
+	struct page_out *out;
+	struct buf sections; /* CONFIG, then STATE */
+	struct bitmap pending; /* what the next round sends */
+	struct bitmap populated; /* first round: pages that have memory behind them */
+	struct policy policy;
+
+	uint64_t start_ns;
+	uint64_t next_progress_ns;
+	uint64_t sent_pages, sent_zero_pages;
+	uint64_t rtt_ns, pause_ns, save_ns, restore_ns,
+		collect_ns; /* measured: what the prediction's fixed part is made of */
+	double bandwidth, dirty_rate;
+	uint64_t predicted_ns;
+	bool paused; /* by this migration */
+	bool committed; /* COMMIT was handed to the transport */
+};
+
+/* -ECANCELED when the user asked for it; -EREMOTEIO with the destination's words when it sent an ERROR. Cheap: called once per some records. */
+int session_poll(struct session *s, struct err *err);
+uint64_t session_fixed_ns(const struct session *s);
+
+/* Live rounds until the policy says switch; the last collect's pages are in s->pending. */
+int rounds_run(struct session *s, struct err *err);
+/* One round's pages out of s->pending, which is emptied. @live: rearm each chunk before it is read. */
+int rounds_send_pages(struct session *s, bool live, bool first, struct err *err);
+/* Stop the VM, send the rest and the state, hand it over. */
+int switchover_run(struct session *s, struct err *err);
+
+#endif
