@@ -22,7 +22,7 @@ struct serial;
 struct serial_sink {
 	/* Bytes the guest sent, in order; must not block for long and takes all or drops. vCPU thread, device lock held. */
 	void (*write)(void *opaque, const uint8_t *data, size_t len_bytes);
-	/* There is room for input again. */
+	/* There is room for input again after serial_input took less than it was given. vCPU thread, no lock held; may be NULL. */
 	void (*input_ready)(void *opaque);
 	void *opaque;
 };
@@ -36,7 +36,7 @@ size_t serial_input(struct serial *s, const uint8_t *data, size_t len_bytes);
 
 /*
  * ACPI hardware-reduced power block (ACPI 6.5 §4.8.3.7 SLEEP_CONTROL/SLEEP_STATUS registers, §4.8.3.6 reset register) at I/O ports POWER_PORT: +0 sleep control, +1 reset register (write 1),
- * +2 sleep status, +3 power-button event latch read by the DSDT's event method. Also the keyboard controller's reset (port 0x64 write 0xfe), as a second range.
+ * +2 sleep status, +3 power-button event latch (bit 0) for the DSDT's event method: reading it clears it and lowers the pin. Also the keyboard controller's reset (port 0x64 write 0xfe), as a second range.
  */
 #define POWER_PORT 0x600
 #define POWER_PORT_LEN 4
