@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The built-in guest: what its files offer one another. All of it runs in ring 3 except
+ * trap_fatal(). The command line, the lines printed and the format of a page are specified in
+ * docs/spec/guest.md.
+ */
+#ifndef GUEST_GUEST_H
+#define GUEST_GUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "layout.h"
+
+#define PAGE_BYTES 4096u
+#define PAGE_WORDS 512u
+#define CHUNK_BYTES (2ull << 20)
+#define CHUNK_PAGES 512u
+#define POOL_VA (1ull << 39)
+#define CPUS_MAX 255u
+#define BAD_LINES_MAX 16u
+#define CMDLINE_BYTES 2048u
+#define DATA_SLOT_BASE 2u
+#define DATA_SLOTS (PAGE_WORDS - DATA_SLOT_BASE)
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+struct cpu_area;
+
+/* ---- args.c ---- */
+enum fill { FILL_NONE, FILL_ZERO, FILL_RANDOM, FILL_TEXT };
+enum pattern { PATTERN_SEQ, PATTERN_RANDOM, PATTERN_HOT };
+
+#define POKE_NONE UINT64_MAX
+
+struct args {
+	uint64_t ws_bytes;
+	bool ws_given;
+	uint64_t mem_bytes; /* UINT64_MAX: all that the memory map has */
+	uint64_t fillsize_bytes; /* UINT64_MAX: all */
+	uint64_t rate; /* pages/s of all CPUs together, 0 without limit */
+	uint64_t report_ms; /* 0: none */
+	uint64_t tick_hz; /* 0: none */
+	uint64_t tsc_khz; /* 0: find out */
+	uint64_t passes; /* 0: without end */
+	uint64_t poke_page; /* POKE_NONE: none */
+	uint64_t poke_word;
+	uint32_t cpus;
+	enum pattern pattern;
+	enum fill fill;
+	bool idle;
+};
+
+/*
+ * Parses `key=value` separated by blanks. Prints a note for each unknown key; false after printing
+ * what is wrong.
+ */
+bool args_parse(struct args *ret_args, const char *cmdline);
+
+/* ---- console.c ---- */
+/* A line under construction; what does not fit is cut, the newline always fits. */
+struct line {
+	size_t len;
+	char text[240];
+};
+
+void line_str(struct line *l, const char *s);
+void line_strn(struct line *l, const char *s, size_t n);
+void line_dec(struct line *l, const char *label, uint64_t v);
+void line_hex(struct line *l, const char *label, uint64_t v);
+/* Ends the line and writes it in one piece, lines of several CPUs one after the other. */
+void line_print(struct line *l);
+/* The same, but console_step() writes it. Finishes a line that is queued already. */
+void line_queue(struct line *l);
+/* Writes one byte of a queued line, if there is one. */
+void console_step(void);
+bool console_pending(void);
+/* As line_print() without the lock, for a CPU that may hold it. */
+void line_print_unlocked(struct line *l);
+void console_puts(const char *s);
+void console_init(void);
+/* One byte from the UART, or -1. */
+int console_getc(void);
+
+/* ---- memory.c ---- */
+/* Reads start info, memory map and command line. Nothing else of memory may be written before. */
+bool memory_read_boot_info(uint64_t start_info_pa);
+const char *memory_cmdline(void);
+/*
+ * Takes the areas of the other CPUs and the page tables from just above the image and maps the rest
+ * as the pool.
+ */
+bool memory_init(const struct args *args);
+/* Areas of the CPUs 1 to cpus - 1, zeroed, one after the other; NULL with one CPU. */
+struct cpu_area *memory_ap_areas(void);
+uint64_t memory_pool_pages(void);
+
+/* ---- cpu.c ---- */
+enum clock_source { CLOCK_ARG, CLOCK_KVM, CLOCK_LAPIC };
+
+void cpu_init_idt(void);
+void cpu_init_pic(void);
+void cpu_init_lapic(void);
+/* Measures or takes over the frequency of the TSC. */
+void cpu_init_clock(uint64_t tsc_khz);
+uint64_t cpu_tsc_khz(void);
+enum clock_source cpu_clock_source(void);
+/* kvmclock's time in ns, 0 without kvmclock. */
+uint64_t cpu_kvmclock_ns(void);
+void cpu_start_tick(uint64_t hz);
+/* Starts the CPUs 1 to cpus - 1 at ap_main. */
+void cpu_start_others(uint32_t cpus, struct cpu_area *areas);
+void cpu_wake_others(void);
+/* Really halts until an interrupt, unless area->wake is set. */
+void cpu_halt(struct cpu_area *area);
+void cpu_power_off(struct cpu_area *area) __attribute__((noreturn));
+
+static inline uint64_t cpu_tsc(void)
+{
+	uint32_t lo, hi;
+
+	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
+	return (uint64_t)hi << 32 | lo;
+}
+
+static inline void cpu_pause(void)
+{
+	__asm__ volatile("pause" ::: "memory");
+}
+
+static inline void outb(uint16_t port, uint8_t v)
+{
+	__asm__ volatile("outb %0, %1" ::"a"(v), "Nd"(port));
+}
+
+static inline uint8_t inb(uint16_t port)
+{
+	uint8_t v;
+
+	__asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
+	return v;
+}
+
+/* ---- pages.c ---- */
+/*
+ * Pages are numbered from 0 in the pool, first the working set, then the pages that are filled and
+ * never written.
+ */
+static inline uint64_t *page_at(uint64_t page)
+{
+	return (uint64_t *)(POOL_VA + page * PAGE_BYTES);
+}
+
+static inline uint64_t page_of(const uint64_t *p)
+{
+	return ((uint64_t)p - POOL_VA) / PAGE_BYTES;
+}
+
+#define PAGE_ID_MAGIC 0x766d6d2d70670000ull
+
+static inline uint64_t page_id_word(uint64_t page)
+{
+	return PAGE_ID_MAGIC ^ page;
+}
+
+extern const uint64_t page_text[64];
+
+/* The data word that pass `pass` leaves in page `page`. */
+static inline uint64_t page_data_word(uint64_t page, uint64_t pass, bool text)
+{
+	uint64_t v = page * 0x9e3779b97f4a7c15ull + pass * 0xc2b2ae3d27d4eb4full;
+
+	v = (v ^ v >> 29) * 0xbf58476d1ce4e5b9ull;
+	return text ? page_text[v >> 58] : v ^ v >> 32;
+}
+
+/* The word that pass `pass` writes that into. */
+static inline uint32_t page_data_slot(uint64_t pass)
+{
+	return DATA_SLOT_BASE + (uint32_t)(pass % DATA_SLOTS);
+}
+
+struct verdict {
+	uint64_t pages;
+	uint64_t words;
+	uint64_t bad;
+};
+
+void pages_init(enum fill fill);
+void pages_fill(uint64_t first, uint64_t count, bool headers);
+void pages_verify_filled(uint32_t cpu, uint64_t first, uint64_t count, struct verdict *v);
+/* One page of the working set, last written by pass `last` (0: never). */
+void pages_verify_written(uint32_t cpu, uint64_t page, uint64_t last, struct verdict *v);
+bool pages_are_text(void);
+void pages_report_bad(uint32_t cpu, uint64_t page, uint32_t word, uint64_t expected,
+		      uint64_t found);
+
+/* ---- work.c ---- */
+/* A set of pages that one CPU visits over and over, each page once a pass. */
+struct stream {
+	uint64_t first;
+	uint64_t count;
+	uint64_t pass; /* the pass in progress, from 1 */
+	uint64_t cursor; /* pages that it has done */
+	uint64_t mask; /* shuffled order: generator of all numbers up to mask */
+	uint64_t state;
+	uint32_t shift;
+	uint32_t slot;
+	bool shuffled;
+};
+
+enum worker_phase { WORKER_ABSENT, WORKER_ARRIVED, WORKER_READY, WORKER_FINISHED };
+
+/* Written by its own CPU; the BSP reads, and resets the gaps. */
+struct worker {
+	struct cpu_area *area;
+	uint32_t cpu;
+	uint32_t phase;
+	struct stream streams[2];
+	uint32_t batches;
+	uint64_t fill_first, fill_count;
+	uint64_t pages;
+	uint64_t bad;
+	uint64_t last_tsc;
+	uint64_t gap_tsc, maxgap_tsc; /* since the last report; since the start */
+	uint32_t last_ticks;
+	uint32_t request; /* the last one answered */
+	struct verdict found; /* the answer */
+	uint64_t rate_next_tsc; /* when the rate allows the next batch */
+};
+
+/*
+ * What each CPU owns (offsets: layout.h). Ring 0 sets the first three, finding them from its stack
+ * pointer.
+ */
+struct cpu_area {
+	uint32_t wake;
+	uint32_t rx;
+	uint32_t ticks;
+	uint8_t ring0[PAGE_BYTES - 3 * sizeof(uint32_t)]; /* GDT, TSS, stack */
+	union {
+		struct worker worker;
+		uint8_t worker_page[PAGE_BYTES];
+	};
+	uint8_t stack3[AREA_SIZE - 2 * PAGE_BYTES];
+};
+
+_Static_assert(sizeof(struct cpu_area) == AREA_SIZE, "layout.h");
+_Static_assert(offsetof(struct cpu_area, wake) == AREA_WAKE, "layout.h");
+_Static_assert(offsetof(struct cpu_area, rx) == AREA_RX, "layout.h");
+_Static_assert(offsetof(struct cpu_area, ticks) == AREA_TICKS, "layout.h");
+
+extern struct cpu_area bsp_area;
+/* The worker of CPU `cpu`; its phase says whether it is there. */
+struct worker *worker_of(uint32_t cpu);
+
+void work_init(const struct args *args, uint64_t ws_pages, uint64_t fill_pages);
+/* Partition and fill of this CPU. */
+void work_start(struct worker *w, struct cpu_area *area, uint32_t cpu);
+/* One step: a batch of pages, or a wait. */
+void work_step(struct worker *w);
+void work_verify(struct worker *w);
+
+/* ---- main.c ---- */
+extern const struct args *guest_args;
+/* Whether the BSP waits for an answer of this CPU. */
+bool request_pending(const struct worker *w);
+void bsp_main(struct cpu_area *area) __attribute__((noreturn));
+void ap_main(struct cpu_area *area) __attribute__((noreturn));
+void trap_fatal(const uint64_t *frame, uint64_t cr2) __attribute__((noreturn));
+
+void *memset(void *p, int c, size_t n);
+void *memcpy(void *to, const void *from, size_t n);
+
+#endif

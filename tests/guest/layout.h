@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Numbers that start.S and the C files of the guest share: selectors, vectors, and where things lie
+ * in the 16 KiB area that each CPU owns. Plain #defines, because the assembler reads this file too.
+ */
+#ifndef GUEST_LAYOUT_H
+#define GUEST_LAYOUT_H
+
+/* Selectors. Each CPU has its own copy of the table, since its TSS descriptor is its own. */
+#define SEL_CODE0 0x08 /* 64-bit code, ring 0 */
+#define SEL_CODE32 0x10 /* 32-bit code, ring 0, on the way to long mode only */
+#define SEL_DATA3 0x1b /* data, ring 3 */
+#define SEL_CODE3 0x23 /* 64-bit code, ring 3 */
+#define SEL_TSS 0x28 /* two slots */
+#define GDT_SLOTS 8
+
+/* Interrupt vectors. */
+#define VEC_GP 13
+#define VEC_PIC 0x20 /* IRQ 0 of the first 8259 */
+#define VEC_UART (VEC_PIC + 4)
+#define VEC_TICK 0x40
+#define VEC_WAKE 0x41
+#define VEC_SPURIOUS 0xff
+
+/* struct cpu_area, page 0: what ring 0 needs. Its stack grows down from the end of the page. */
+#define AREA_WAKE 0x000 /* u32: an interrupt came; ring 3 clears it */
+#define AREA_RX 0x004 /* u32: the UART has something; ring 3 clears it */
+#define AREA_TICKS 0x008 /* u32: timer interrupts so far */
+#define AREA_GDT 0x040
+#define AREA_GDTR 0x080
+#define AREA_TSS 0x100
+#define AREA_STACK0 0x1000
+/* Page 1: the worker's state. Pages 2 and 3: the stack of ring 3. */
+#define AREA_STACK3 0x4000
+#define AREA_SHIFT 14
+#define AREA_SIZE (1 << AREA_SHIFT)
+
+/*
+ * TSS: 104 bytes, then a permission bitmap that opens the ports 0 to 0x607, then a byte of ones
+ * (SDM vol. 1, 19.5.2).
+ */
+#define TSS_RSP0 4
+#define TSS_IOMAP_BASE 102
+#define TSS_FIXED_SIZE 104
+#define IOMAP_BYTES 0xc1
+#define TSS_LIMIT (TSS_FIXED_SIZE + IOMAP_BYTES)
+
+/*
+ * Where the application processors start, in real mode. Free memory on every machine that this
+ * guest knows.
+ */
+#define TRAMPOLINE_PA 0x8000
+
+#define MSR_EFER 0xc0000080
+#define MSR_KVM_SYSTEM_TIME_NEW 0x4b564d01
+
+#define UART_PORT 0x3f8
+#define LAPIC_PA 0xfee00000
+#define LAPIC_EOI 0xb0
+
+#endif

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Start, reports and commands: CPU 0 does this between its batches, the others only work and answer
+ * its requests.
+ */
+#include "guest.h"
+
+#define ARRIVE_TIMEOUT_MS 5000u
+#define VERIFY_TIMEOUT_MS 600000u
+#define INPUT_BYTES_MAX 64u
+
+enum request_kind { REQUEST_VERIFY, REQUEST_STOP };
+
+extern uint64_t boot_start_info;
+
+static struct args args;
+const struct args *guest_args = &args;
+static uint64_t start_tsc;
+static uint64_t next_report_tsc;
+static uint32_t request_seq;
+static uint32_t request_kind;
+
+static inline uint64_t tsc_to_us(uint64_t tsc)
+{
+	return tsc * 1000 / cpu_tsc_khz();
+}
+
+struct worker *worker_of(uint32_t cpu)
+{
+	return cpu ? &memory_ap_areas()[cpu - 1].worker : &bsp_area.worker;
+}
+
+static uint32_t phase_of(uint32_t cpu)
+{
+	return __atomic_load_n(&worker_of(cpu)->phase, __ATOMIC_ACQUIRE);
+}
+
+static uint32_t cpus_in(uint32_t phase)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < args.cpus; i++)
+		n += phase_of(i) >= phase;
+	return n;
+}
+
+bool request_pending(const struct worker *w)
+{
+	return __atomic_load_n(&request_seq, __ATOMIC_ACQUIRE) != w->request;
+}
+
+/* ---- what the BSP prints ---- */
+
+/* Queued: a line at once would be a gap of its own. */
+static void queue_report(void)
+{
+	uint64_t pages = 0, bad = 0, gap = 0, maxgap = 0;
+	struct line l;
+
+	for (uint32_t i = 0; i < args.cpus; i++) {
+		struct worker *w = worker_of(i);
+		/*
+		 * Its owner may be writing just now: at worst a gap is told twice, or only as part
+		 * of maxgap.
+		 */
+		uint64_t g = __atomic_exchange_n(&w->gap_tsc, 0, __ATOMIC_RELAXED);
+		uint64_t m = __atomic_load_n(&w->maxgap_tsc, __ATOMIC_RELAXED);
+
+		pages += __atomic_load_n(&w->pages, __ATOMIC_RELAXED);
+		bad += __atomic_load_n(&w->bad, __ATOMIC_RELAXED);
+		gap = g > gap ? g : gap;
+		maxgap = m > maxgap ? m : maxgap;
+	}
+	l.len = 0;
+	line_dec(&l, "vmm-guest: t_ms=", tsc_to_us(cpu_tsc() - start_tsc) / 1000);
+	line_dec(&l, " pages=", pages);
+	line_dec(&l, " pass=", worker_of(0)->streams[0].pass);
+	line_dec(&l, " gap_us=", tsc_to_us(gap));
+	line_dec(&l, " maxgap_us=", tsc_to_us(maxgap));
+	line_dec(&l, " bad=", bad);
+	if (cpu_kvmclock_ns())
+		line_dec(&l, " clock_ms=", cpu_kvmclock_ns() / 1000000);
+	line_queue(&l);
+}
+
+static void print_ready(uint64_t ws_pages, uint64_t fill_pages)
+{
+	static const char *const sources[] = { "arg", "kvmclock", "lapic" };
+	struct line l;
+
+	l.len = 0;
+	line_dec(&l, "vmm-guest: ready cpus=", cpus_in(WORKER_READY));
+	line_dec(&l, "/", args.cpus);
+	line_dec(&l, " ws_pages=", ws_pages);
+	line_dec(&l, " fill_pages=", fill_pages);
+	line_dec(&l, " pool_pages=", memory_pool_pages());
+	line_dec(&l, " tsc_khz=", cpu_tsc_khz());
+	line_str(&l, " clock=");
+	line_str(&l, sources[cpu_clock_source()]);
+	line_dec(&l, " t_ms=", tsc_to_us(cpu_tsc() - start_tsc) / 1000);
+	line_print(&l);
+}
+
+/* ---- commands ---- */
+
+/*
+ * All CPUs verify what they own, side by side. True if every CPU asked for took part and nothing
+ * was ever bad.
+ */
+static bool verify_all(enum request_kind kind)
+{
+	struct worker *self = worker_of(0);
+	struct verdict sum = { 0 };
+	struct line l;
+	uint64_t bad = 0, start;
+	uint32_t seq = request_seq + 1, answered = 0;
+
+	request_kind = kind;
+	__atomic_store_n(&request_seq, seq, __ATOMIC_RELEASE);
+	if (args.cpus > 1)
+		cpu_wake_others();
+	work_verify(self);
+	__atomic_store_n(&self->request, seq, __ATOMIC_RELEASE);
+	start = cpu_tsc();
+	for (uint32_t i = 0; i < args.cpus; i++) {
+		struct worker *w = worker_of(i);
+
+		while (phase_of(i) >= WORKER_READY &&
+		       __atomic_load_n(&w->request, __ATOMIC_ACQUIRE) != seq &&
+		       cpu_tsc() - start < cpu_tsc_khz() * VERIFY_TIMEOUT_MS)
+			cpu_pause();
+		if (phase_of(i) < WORKER_READY ||
+		    __atomic_load_n(&w->request, __ATOMIC_ACQUIRE) != seq)
+			continue;
+		answered++;
+		sum.pages += w->found.pages;
+		sum.words += w->found.words;
+		sum.bad += w->found.bad;
+		bad += w->bad;
+	}
+	l.len = 0;
+	line_dec(&l, "vmm-guest: verified pages=", sum.pages);
+	line_dec(&l, " words=", sum.words);
+	line_dec(&l, " bad=", sum.bad);
+	line_print(&l);
+	if (answered != args.cpus)
+		console_puts("vmm-guest: note a CPU took no part in the verification");
+	self->last_tsc = cpu_tsc();
+	return !bad && answered == args.cpus;
+}
+
+static __attribute__((noreturn)) void finish(bool pass)
+{
+	console_puts(pass ? "vmm-guest: PASS" : "vmm-guest: FAIL");
+	cpu_power_off(&bsp_area);
+}
+
+static __attribute__((noreturn)) void stop(void)
+{
+	bool pass = verify_all(REQUEST_STOP);
+
+	queue_report();
+	finish(pass);
+}
+
+static void handle_byte(int c)
+{
+	switch (c) {
+	case 's':
+		stop();
+	case 'v':
+		verify_all(REQUEST_VERIFY);
+		break;
+	case 'g':
+		for (uint32_t i = 0; i < args.cpus; i++) {
+			__atomic_store_n(&worker_of(i)->gap_tsc, 0, __ATOMIC_RELAXED);
+			__atomic_store_n(&worker_of(i)->maxgap_tsc, 0, __ATOMIC_RELAXED);
+		}
+		break;
+	case 'r':
+		queue_report();
+		break;
+	default:
+		break;
+	}
+}
+
+static void handle_input(struct cpu_area *area)
+{
+	__atomic_store_n(&area->rx, 0, __ATOMIC_SEQ_CST);
+	for (uint32_t i = 0; i < INPUT_BYTES_MAX; i++) {
+		int c = console_getc();
+
+		if (c < 0)
+			return;
+		handle_byte(c);
+	}
+	__atomic_store_n(&area->rx, 1, __ATOMIC_SEQ_CST);
+}
+
+/* ---- the two kinds of CPU ---- */
+
+static void bsp_poll(struct worker *w)
+{
+	console_step();
+	if (unlikely(__atomic_load_n(&w->area->rx, __ATOMIC_SEQ_CST)))
+		handle_input(w->area);
+	if (unlikely(args.report_ms && w->last_tsc >= next_report_tsc)) {
+		queue_report();
+		next_report_tsc = cpu_tsc() + args.report_ms * cpu_tsc_khz();
+	}
+	if (unlikely(args.passes && w->phase == WORKER_FINISHED &&
+		     cpus_in(WORKER_FINISHED) == args.cpus))
+		stop();
+}
+
+static bool divide_pool(uint64_t *ret_ws_pages, uint64_t *ret_fill_pages)
+{
+	uint64_t pool = memory_pool_pages();
+	uint64_t ws = args.ws_bytes / PAGE_BYTES;
+	uint64_t fill = args.fillsize_bytes / PAGE_BYTES;
+
+	if (ws > pool && !args.ws_given)
+		ws = pool;
+	if (args.fillsize_bytes == UINT64_MAX)
+		fill = ws < pool ? pool - ws : 0;
+	if (ws > pool || fill > pool - ws) {
+		struct line l;
+
+		l.len = 0;
+		line_dec(&l, "vmm-guest: ERROR ws and fillsize do not fit, pool_pages=", pool);
+		line_print(&l);
+		return false;
+	}
+	*ret_ws_pages = ws;
+	*ret_fill_pages = fill;
+	return true;
+}
+
+static void wait_for_others(void)
+{
+	uint64_t start = cpu_tsc();
+
+	while (cpus_in(WORKER_ARRIVED) < args.cpus &&
+	       cpu_tsc() - start < cpu_tsc_khz() * ARRIVE_TIMEOUT_MS)
+		cpu_pause();
+	while (cpus_in(WORKER_READY) < cpus_in(WORKER_ARRIVED))
+		cpu_pause();
+}
+
+void bsp_main(struct cpu_area *area)
+{
+	struct worker *w = &area->worker;
+	uint64_t ws_pages, fill_pages;
+
+	start_tsc = cpu_tsc();
+	console_puts("vmm-guest: hello");
+	cpu_init_idt();
+	if (!memory_read_boot_info(boot_start_info) || !args_parse(&args, memory_cmdline()) ||
+	    !memory_init(&args) || !divide_pool(&ws_pages, &fill_pages))
+		finish(false);
+	cpu_init_lapic();
+	cpu_init_clock(args.tsc_khz);
+	pages_init(args.fill);
+	work_init(&args, ws_pages, fill_pages);
+	cpu_start_others(args.cpus, memory_ap_areas());
+	w->phase = WORKER_ARRIVED;
+	work_start(w, area, 0);
+	w->phase = WORKER_READY;
+	cpu_init_pic();
+	console_init();
+	wait_for_others();
+	print_ready(ws_pages, fill_pages);
+	w->last_tsc = cpu_tsc();
+	next_report_tsc = w->last_tsc + args.report_ms * cpu_tsc_khz();
+	for (;;) {
+		work_step(w);
+		bsp_poll(w);
+	}
+}
+
+void ap_main(struct cpu_area *area)
+{
+	struct worker *w = &area->worker;
+	uint32_t cpu = (uint32_t)(area - memory_ap_areas()) + 1;
+
+	cpu_init_lapic();
+	__atomic_store_n(&w->phase, WORKER_ARRIVED, __ATOMIC_RELEASE);
+	work_start(w, area, cpu);
+	__atomic_store_n(&w->phase, WORKER_READY, __ATOMIC_RELEASE);
+	for (;;) {
+		if (unlikely(request_pending(w))) {
+			uint32_t seq = __atomic_load_n(&request_seq, __ATOMIC_ACQUIRE);
+			bool stops = request_kind == REQUEST_STOP;
+
+			work_verify(w);
+			__atomic_store_n(&w->request, seq, __ATOMIC_RELEASE);
+			while (stops) {
+				area->wake = 0;
+				cpu_halt(area);
+			}
+		}
+		work_step(w);
+	}
+}
+
+/* Ring 0. frame: vector, error code, rip, cs, rflags, rsp, ss. The CPU stays here. */
+void trap_fatal(const uint64_t *frame, uint64_t cr2)
+{
+	struct line l;
+
+	l.len = 0;
+	line_dec(&l, "vmm-guest: TRAP vector=", frame[0]);
+	line_hex(&l, " error=", frame[1]);
+	line_hex(&l, " rip=", frame[2]);
+	line_hex(&l, " rsp=", frame[5]);
+	line_hex(&l, " cr2=", cr2);
+	line_print_unlocked(&l);
+	for (;;)
+		__asm__ volatile("cli; hlt");
+}
