@@ -2,6 +2,7 @@
 #ifndef VMM_ARCH_H
 #define VMM_ARCH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -15,6 +16,17 @@
  */
 struct arch_vm;   /* what the architecture keeps per VM */
 struct arch_vcpu; /* per vCPU */
+
+/* Where this architecture's machine has its devices; what firmware tables and the guest are told, the composition root must build. */
+struct arch_platform {
+	bool mmio;              /* serial and power are on the MMIO bus, else on the port bus */
+	uint64_t serial_base;
+	unsigned int serial_gsi;
+	uint64_t power_base;
+	unsigned int power_gsi; /* power button */
+	uint64_t kbc_base;      /* keyboard controller's reset port; 0: none */
+};
+extern const struct arch_platform arch_platform;
 
 /* The regions RAM of @ram_bytes occupies (multiple of 2 MiB or the caller's alignment of 256 KiB); returns the number of regions or -EINVAL. */
 int arch_mem_layout(uint64_t ram_bytes, struct gmem_region regions[GMEM_MAX_REGIONS], struct err *err);
@@ -35,7 +47,8 @@ int arch_boot(struct arch_vm *av, struct gmem *mem, const struct boot_config *bo
 int arch_cpu_model(struct arch_vm *av, struct buf *out, struct err *err);
 unsigned int arch_state_entries(struct arch_vm *av, struct state_entry *entries, unsigned int max);
 
-/* Called after all vCPUs stopped (KVM_KVMCLOCK_CTRL on each, so that the guest's watchdog is not surprised) and right before they run again. */
+/* Called once per pause, right before the vCPUs run again, and on a restored VM before its first run: KVM_KVMCLOCK_CTRL on each, so that the guest's watchdog
+ * is not surprised (a vCPU without kvmclock says EINVAL, which is no error). */
 int arch_paused(struct arch_vm *av, struct err *err);
 
 #endif

@@ -46,10 +46,13 @@ struct dirty_ops {
 	/* SPLIT_REARM: rearm exactly the pages of [first, first + n) whose bit is set in @pages; first is a multiple of 64, n too unless it ends the
 	 * RAM. No-op elsewhere. */
 	int (*rearm)(struct dirty *d, const struct bitmap *pages, uint64_t first, uint64_t n, struct err *err);
-	/* The last collect, vCPUs stopped and their exits completed: also what hardware buffers, rings or backup bitmaps still hold. */
+	/* The last collect, vCPUs stopped and their exits completed: also what hardware buffers, rings or backup bitmaps still hold. What it
+	 * delivers is not rearmed (that would be paid in the downtime): only stop may follow. */
 	int (*finish)(struct dirty *d, struct bitmap *acc, struct err *err);
 	/* Logging off. Idempotent; called after success, failure and cancel alike. */
 	void (*stop)(struct dirty *d);
+	/* A vCPU exists (before its first run; controlling thread; NULL where the backend needs nothing of it). */
+	int (*attach_vcpu)(struct dirty *d, int vcpu_fd, struct err *err);
 	/* A vCPU left KVM_RUN with KVM_EXIT_DIRTY_RING_FULL (vCPU thread; ring only, may be NULL). */
 	void (*ring_full)(struct dirty *d);
 	void (*destroy)(struct dirty *d);

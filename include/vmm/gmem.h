@@ -40,6 +40,9 @@ struct gmem {
 	unsigned int nregions;
 	struct gmem_region region[GMEM_MAX_REGIONS];
 	enum gmem_backing backing;
+	void *map_base; /* the whole mapping with its guards, for gmem_destroy */
+	uint64_t map_bytes;
+	int pagemap_fd; /* /proc/self/pagemap, or -1 */
 	/* What the VMM itself wrote, while a tracker runs (KVM's log misses it). Set with bitmap_set_atomic by any thread; NULL otherwise.
 	 * Published with release order by dirty_start before it turns logging on. */
 	struct bitmap *host_log;

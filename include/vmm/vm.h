@@ -23,7 +23,8 @@ enum vm_exit_reason { VM_EXIT_SHUTDOWN /* triple fault or KVM_SYSTEM_EVENT */, V
 struct vm_client {
 	void (*pio)(void *opaque, uint16_t port, bool is_write, void *data, unsigned int size_bytes, unsigned int count);
 	void (*mmio)(void *opaque, uint64_t gpa, bool is_write, void *data, unsigned int len_bytes);
-	/* A vCPU stopped for good; the VM keeps its other vCPUs running until the machine pauses it. Must not block or call back into the VM. */
+	/* A vCPU stopped for good; the VM keeps its other vCPUs running until the machine pauses it. Must not block or call back into the VM.
+	 * @text is valid during the call. */
 	void (*exited)(void *opaque, enum vm_exit_reason reason, unsigned int vcpu, const char *text);
 	void *opaque;
 };
@@ -38,6 +39,9 @@ struct vm_config {
 	const char *pin;        /* "0-1,4": vCPU i runs on the i-th host CPU of the list (wraps); NULL: not pinned */
 	const struct buf *cpu_model; /* incoming migration: the source's cpu sections (see vm_cpu_model); NULL: this host's default */
 };
+
+/* Fills in mem->region for @ram_bytes of RAM as the architecture lays it out. -EINVAL. */
+int vm_mem_layout(uint64_t ram_bytes, struct gmem_config *mem, struct err *err);
 
 int vm_create(const struct vm_config *config, const struct vm_client *client, struct vm **ret, struct err *err);
 void vm_destroy(struct vm *vm);

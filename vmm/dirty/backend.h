@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VMM_DIRTY_BACKEND_H
+#define VMM_DIRTY_BACKEND_H
+
+#include <stdint.h>
+
+#include "vmm/dirty.h"
+#include "vmm/gmem.h"
+
+/*
+ * Makes the tracker of @kind (not DIRTY_AUTO). Before memory slots and vCPUs exist: the ring's size and manual protection are set here.
+ * @vm_fd and @mem are borrowed. -EOPNOTSUPP names the KVM capability that is missing; -EINVAL a ring size that KVM refuses.
+ */
+int dirty_create(enum dirty_kind kind, int vm_fd, struct gmem *mem, uint32_t ring_entries,
+		 struct dirty **ret, struct err *err);
+int dirty_bitmap_create(int vm_fd, struct gmem *mem, struct dirty **ret, struct err *err);
+int dirty_manual_create(int vm_fd, struct gmem *mem, struct dirty **ret, struct err *err);
+int dirty_ring_create(int vm_fd, struct gmem *mem, uint32_t entries, struct dirty **ret,
+		      struct err *err);
+
+/* The kernel's bitmaps, shared by bitmap and manual: one GET_DIRTY_LOG a slot into @scratch (words of the largest slot), ORed into @acc. */
+struct dirty_log {
+	int vm_fd;
+	uint64_t *scratch;
+};
+int dirty_log_init(struct dirty_log *log, int vm_fd, const struct gmem *mem, struct err *err);
+void dirty_log_fini(struct dirty_log *log);
+int dirty_log_get(struct dirty_log *log, const struct gmem *mem, struct bitmap *acc,
+		  struct err *err);
+
+/*
+ * The part of the RAM pages [first, first + n) that lies in region @i: true and the slot's own page numbers, or false. Region boundaries are multiples of
+ * 64 pages, so a range aligned to 64 stays aligned.
+ */
+bool dirty_slot_range(const struct gmem *mem, unsigned int i, uint64_t first, uint64_t n,
+		      uint64_t *ret_slot_first, uint64_t *ret_n);
+
+/*
+ * A ring entry as KVM wrote it: slot is (address space id << 16 | slot id), offset a page of the slot. The RAM page number in *ret, or -EBADMSG when
+ * there is no such page.
+ */
+int dirty_ring_page(const struct gmem *mem, uint32_t slot, uint64_t offset, uint64_t *ret);
+
+struct kvm_dirty_gfn;
+/*
+ * Takes the entries from *@next on that KVM has published, at most @nentries (a power of two, the ring's size): sets their bits in @acc, marks them
+ * harvested, and moves *@next. Returns how many, or -EBADMSG at an entry that names no page (it counts as harvested; the others are still taken).
+ */
+int64_t dirty_ring_harvest(const struct gmem *mem, struct kvm_dirty_gfn *ring, uint32_t nentries,
+			   uint32_t *next, struct bitmap *acc);
+
+#endif

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend.h"
+#include "base/clock.h"
+#include "base/num.h"
+
+/* The wrappers that every backend runs under, and the choice of a backend. */
+
+static int publish_host_log(struct gmem *mem, struct err *err)
+{
+	/* Kept until the memory goes: a writer may still hold the pointer of the attempt before. */
+	if (!mem->host_log_store.words && bitmap_init(&mem->host_log_store, mem->npages) < 0)
+		return err_set(err, -ENOMEM, "dirty tracking: out of memory");
+	bitmap_zero(&mem->host_log_store);
+	__atomic_store_n(&mem->host_log, &mem->host_log_store, __ATOMIC_RELEASE);
+	/* Pairs with the fence in gmem_mark_dirty. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return 0;
+}
+
+static void withdraw_host_log(struct gmem *mem)
+{
+	__atomic_store_n(&mem->host_log, NULL, __ATOMIC_RELEASE);
+}
+
+int dirty_start(struct dirty *d, struct err *err)
+{
+	uint64_t t0;
+	int r;
+
+	if (d->started)
+		dirty_stop(d);
+	d->stats = (struct dirty_stats){ 0 };
+	r = publish_host_log(d->mem, err);
+	if (r < 0)
+		return r;
+	t0 = clock_mono_ns();
+	r = d->ops->start(d, err);
+	d->stats.start_ns = clock_mono_ns() - t0;
+	if (r < 0) {
+		withdraw_host_log(d->mem);
+		err_prefix(err, "dirty tracking (%s)", d->ops->name);
+		return r;
+	}
+	d->started = true;
+	return 0;
+}
+
+static int collect_with(struct dirty *d,
+			int (*collect)(struct dirty *d, struct bitmap *acc, struct err *err),
+			struct bitmap *acc, struct err *err)
+{
+	uint64_t before, t0;
+	int r;
+
+	if (!d->started)
+		return err_set(err, -EINVAL, "dirty tracking: not started");
+	if (acc->nbits != d->mem->npages)
+		return err_set(err, -EINVAL, "dirty tracking: bitmap of another size");
+	before = bitmap_count(acc);
+	t0 = clock_mono_ns();
+	r = collect(d, acc, err);
+	d->stats.collect_ns += clock_mono_ns() - t0;
+	if (r < 0) {
+		err_prefix(err, "dirty tracking (%s)", d->ops->name);
+		return r;
+	}
+	bitmap_take_atomic(acc, &d->mem->host_log_store);
+	d->stats.collects++;
+	d->stats.pages_found += bitmap_count(acc) - before;
+	return 0;
+}
+
+int dirty_collect(struct dirty *d, struct bitmap *acc, struct err *err)
+{
+	return collect_with(d, d->ops->collect, acc, err);
+}
+
+int dirty_finish(struct dirty *d, struct bitmap *acc, struct err *err)
+{
+	return collect_with(d, d->ops->finish, acc, err);
+}
+
+int dirty_rearm(struct dirty *d, const struct bitmap *pages, uint64_t first, uint64_t n,
+		struct err *err)
+{
+	uint64_t npages = d->mem->npages;
+	uint64_t t0;
+	int r;
+
+	if (!d->started)
+		return err_set(err, -EINVAL, "dirty tracking: not started");
+	if (pages->nbits != npages || first > npages || n > npages - first || first % 64 != 0 ||
+	    (n % 64 != 0 && first + n != npages))
+		return err_set(err, -EINVAL, "dirty tracking: range is not made of 64 pages");
+	if (!d->ops->rearm)
+		return 0;
+	t0 = clock_mono_ns();
+	r = d->ops->rearm(d, pages, first, n, err);
+	d->stats.rearm_ns += clock_mono_ns() - t0;
+	d->stats.rearms++;
+	if (r < 0)
+		err_prefix(err, "dirty tracking (%s)", d->ops->name);
+	return r;
+}
+
+void dirty_stop(struct dirty *d)
+{
+	if (!d->started)
+		return;
+	d->ops->stop(d);
+	withdraw_host_log(d->mem);
+	d->started = false;
+}
+
+int dirty_create(enum dirty_kind kind, int vm_fd, struct gmem *mem, uint32_t ring_entries,
+		 struct dirty **ret, struct err *err)
+{
+	switch (kind) {
+	case DIRTY_BITMAP:
+		return dirty_bitmap_create(vm_fd, mem, ret, err);
+	case DIRTY_MANUAL:
+		return dirty_manual_create(vm_fd, mem, ret, err);
+	case DIRTY_RING:
+		return dirty_ring_create(vm_fd, mem,
+					 ring_entries ? ring_entries : DIRTY_RING_DEFAULT_ENTRIES,
+					 ret, err);
+	case DIRTY_AUTO:
+		break;
+	}
+	return err_set(err, -EINVAL, "dirty tracking: no such backend");
+}
+
+static int parse_entries(const char *s, uint32_t *ret, struct err *err)
+{
+	uint64_t n;
+
+	if (num_parse_u64(s, &n) < 0 || n < 1024 || n > 65536 || (n & (n - 1)) != 0)
+		return err_set(err, -EINVAL,
+			       "dirty ring: entries=%s is not a power of two from 1024 to 65536",
+			       s);
+	*ret = (uint32_t)n;
+	return 0;
+}
+
+int dirty_parse(const char *s, enum dirty_kind *ret_kind, uint32_t *ret_ring_entries,
+		struct err *err)
+{
+	static const struct {
+		const char *name;
+		enum dirty_kind kind;
+	} names[] = { { "auto", DIRTY_AUTO },
+		      { "bitmap", DIRTY_BITMAP },
+		      { "manual", DIRTY_MANUAL },
+		      { "ring", DIRTY_RING } };
+	static const char with_entries[] = "ring,entries=";
+	uint32_t entries = 0;
+	int r;
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		if (strcmp(s, names[i].name) == 0) {
+			*ret_kind = names[i].kind;
+			*ret_ring_entries = DIRTY_RING_DEFAULT_ENTRIES;
+			return 0;
+		}
+	}
+	if (strncmp(s, with_entries, sizeof(with_entries) - 1) != 0)
+		return err_set(
+			err, -EINVAL,
+			"dirty tracking \"%s\": auto, bitmap, manual, ring or ring,entries=N", s);
+	r = parse_entries(s + sizeof(with_entries) - 1, &entries, err);
+	if (r < 0)
+		return r;
+	*ret_kind = DIRTY_RING;
+	*ret_ring_entries = entries;
+	return 0;
+}
