@@ -1,0 +1,292 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# Runs inside the nested host (see linux-svm): starts a stock Linux under vmm, moves it twice and looks
+# at it. One line "ok - WHAT" or "not ok - WHAT" for each check, "# ..." for everything else, "end" last.
+#
+#   a  started with the console in a file; counts; moves to b
+#   b  received with the console in a file; counts on; moves to c
+#   c  received with the console on a pty: a shell answers; "poweroff" ends it
+#   d  started with the console on stdio: "reboot" ends it
+#
+# shellcheck disable=SC2016 # commands in single quotes are for the guest's shell to expand
+#
+# The limits below are for machines that are busy and emulated; nothing waits when it need not.
+
+boot_limit_s=420
+count_limit_s=60
+step_limit_s=90
+
+mem=256M
+cmdline='console=ttyS0 quiet panic=-1'
+[ "${1:-}" != --verbose ] || cmdline='console=ttyS0 panic=-1'
+
+failed=0
+
+ok() {
+	echo "ok - $*"
+}
+
+not_ok() {
+	failed=$((failed + 1))
+	echo "not ok - $*"
+}
+
+note() {
+	echo "# $*"
+}
+
+# check WHAT COMMAND...
+check() {
+	what=$1
+	shift
+	if "$@"; then
+		ok "$what"
+	else
+		not_ok "$what"
+	fi
+}
+
+quote() {
+	tail -n "${2:-12}" "$1" 2>/dev/null | tr -d '\r' | sed "s|^|#   $1: |"
+}
+
+# Nothing that follows could succeed: show what there is and leave.
+bail() {
+	not_ok "$*"
+	for file in /tmp/*.log /tmp/*.out /tmp/*.json; do
+		[ -s "$file" ] && quote "$file"
+	done
+	note 'stopped early'
+	exit 1
+}
+
+host_uptime_s() {
+	cut -d ' ' -f 1 /proc/uptime
+}
+
+alive() {
+	kill -0 "$1" 2>/dev/null
+}
+
+# wait_for SECONDS PID PATTERN FILE: until a line of FILE matches; 1 when out of time or PID is gone.
+wait_for() {
+	deadline=$(($(date +%s) + $1))
+	while ! grep -q -- "$3" "$4" 2>/dev/null; do
+		if ! alive "$2"; then
+			grep -q -- "$3" "$4" 2>/dev/null
+			return
+		fi
+		[ "$(date +%s)" -lt "$deadline" ] || return 1
+		sleep 0.2
+	done
+}
+
+# wait_end SECONDS PID: until it ended; its status, or 124 when it did not.
+wait_end() {
+	deadline=$(($(date +%s) + $1))
+	while alive "$2"; do
+		[ "$(date +%s)" -lt "$deadline" ] || return 124
+		sleep 0.2
+	done
+	wait "$2"
+}
+
+# The last complete "count N UPTIME" of a console, as N and as UPTIME.
+last_count() {
+	tr -d '\r' <"$1" | sed -n 's/^count \([0-9]*\) \([0-9.]*\)$/\1/p' | tail -n 1
+}
+
+last_uptime_s() {
+	tr -d '\r' <"$1" | sed -n 's/^count \([0-9]*\) \([0-9.]*\)$/\2/p' | tail -n 1
+}
+
+# wait_counts FILE MORE PID: until the guest has counted MORE further.
+wait_counts() {
+	from=$(last_count "$1")
+	target=$((${from:-0} + $2))
+	deadline=$(($(date +%s) + count_limit_s))
+	while :; do
+		now=$(last_count "$1")
+		[ "${now:-0}" -lt "$target" ] || return 0
+		alive "$3" || return 1
+		[ "$(date +%s)" -lt "$deadline" ] || return 1
+		sleep 0.2
+	done
+}
+
+# contiguous FILE...: in all of them joined each number is the one before plus 1, no uptime is less
+# than the one before, and there are at least 10.
+contiguous() {
+	cat "$@" | tr -d '\r' | awk '
+		/^count [0-9]+ [0-9.]+$/ {
+			if (n && $2 != last + 1) { bad = 1; print "#   " last " is followed by " $2 }
+			if (n && $3 + 0 < up) { bad = 1; print "#   uptime " up " is followed by " $3 }
+			last = $2; up = $3 + 0; n++
+		}
+		END { print "#   " n + 0 " numbers, the last is " last; exit bad || n < 10 }'
+}
+
+# clock_offset FILE: how far the host's uptime is ahead of the guest's, in ms, seen just after the
+# guest said its own. It stays the same as long as the guest's clock neither jumps nor stops.
+clock_offset_ms() {
+	before=$(last_count "$1")
+	tries=0
+	while now=$(last_count "$1") && [ "$now" = "$before" ] && [ "$tries" -lt 100 ]; do
+		tries=$((tries + 1))
+		sleep 0.05
+	done
+	awk -v h="$(host_uptime_s)" -v g="$(last_uptime_s "$1")" 'BEGIN { printf "%d\n", (h - g) * 1000 }'
+}
+
+# within VALUE LIMIT: |VALUE| <= LIMIT
+within() {
+	[ "$1" -le "$2" ] && [ "$1" -ge "-$2" ]
+}
+
+# guest_says KEY=VALUE: on the line that the guest's init prints.
+guest_says() {
+	grep -q "^guest .*\b$1\b" /tmp/a.log
+}
+
+# json KEY FILE: a number or a word out of the last object of FILE.
+json() {
+	sed -n "s/.*\"$1\" *: *\"\{0,1\}\([^\",}]*\).*/\1/p" "$2" | tail -n 1
+}
+
+# move FROM TO PORT PID_FROM CONSOLE: receives as TO (its process id in $receiver), migrates FROM there.
+move() {
+	vmm receive --listen "127.0.0.1:$3" --name "$2" --console "$5" </dev/null >"/tmp/$2.out" 2>&1 &
+	receiver=$!
+	tries=0
+	# Port 4444 is 115C in /proc/net/tcp; 0A is the state "listening".
+	port=$(printf '%04X' "$3")
+	until grep -q "0100007F:$port 00000000:0000 0A" /proc/net/tcp; do
+		tries=$((tries + 1))
+		if ! alive "$receiver" || [ "$tries" -gt 300 ]; then
+			bail "vmm receive listens on port $3"
+		fi
+		sleep 0.2
+	done
+	vmm migrate "$1" --to "127.0.0.1:$3" --json >"/tmp/$1-$2.json" 2>"/tmp/$1-$2.out" &
+	wait_end $step_limit_s $!
+	status=$?
+	if [ "$status" -ne 0 ]; then
+		bail "vmm migrate $1 --to $2 succeeds (status $status)"
+	fi
+	ok "vmm migrate moves $1 to $2"
+	note "$(json result "/tmp/$1-$2.json"): total $(json total_ms "/tmp/$1-$2.json") ms," \
+		"downtime $(json downtime_ms "/tmp/$1-$2.json") ms," \
+		"$(json bytes_sent "/tmp/$1-$2.json") bytes, $(json rounds "/tmp/$1-$2.json") rounds"
+	wait_end $step_limit_s "$4"
+	status=$?
+	check "the source process of $1 ends with status 0 (it was $status)" [ "$status" -eq 0 ]
+}
+
+# say COMMAND: types it into the shell of c.
+say() {
+	printf '%s\n' "$1" >/dev/pts/0
+}
+
+start_s=$(host_uptime_s)
+elapsed() {
+	note "$1 after $(awk -v a="$start_s" -v b="$(host_uptime_s)" 'BEGIN { printf "%.1f", b - a }') s"
+}
+
+note "host: $(uname -r), $(grep -c ^processor /proc/cpuinfo) cpus, npt=$(cat /sys/module/kvm_amd/parameters/npt)"
+
+# --- a: boots, with two processors, kvmclock and ACPI; counts -------------------------------------
+vmm run --name a --cpus 2 --mem $mem --kernel /vmlinuz --initrd /l2.cpio --cmdline "$cmdline" \
+	--console file:/tmp/a.log </dev/null >/tmp/a.out 2>&1 &
+a=$!
+wait_for $boot_limit_s $a '^count 5 ' /tmp/a.log || bail 'a stock Debian kernel boots and counts'
+elapsed 'the guest counts'
+ok 'a stock Debian kernel boots and counts'
+check 'the guest has 2 processors online' guest_says cpus=2
+check "the guest's clocksource is kvm-clock" guest_says clocksource=kvm-clock
+check "the guest's kernel found kvmclock" guest_says kvmclock=1
+check "the guest's ACPI supports S5" guest_says acpi-off=1
+grep '^guest ' /tmp/a.log | tr -d '\r' | sed 's/^/# /'
+wait_counts /tmp/a.log 10 $a || bail 'the guest goes on counting before any migration'
+offset_a_ms=$(clock_offset_ms /tmp/a.log)
+
+# --- a moves to b and counts on ----------------------------------------------------------------
+move a b 4444 $a file:/tmp/b.log
+b=$receiver
+elapsed 'moved to b'
+wait_for $count_limit_s $b '^count [0-9]* ' /tmp/b.log || bail 'the guest counts on as b'
+wait_counts /tmp/b.log 20 $b || bail 'the guest goes on counting as b'
+ok 'the guest goes on counting as b'
+check 'no number is lost or repeated as a' contiguous /tmp/a.log
+check 'no number is lost or repeated as b' contiguous /tmp/b.log
+check 'no byte of the console is lost between a and b' contiguous /tmp/a.log /tmp/b.log
+drift_ms=$(($(clock_offset_ms /tmp/b.log) - offset_a_ms))
+# Two readings by polling, a guest that prints five times a second, and at most the downtime.
+check "the guest's clock did not jump (moved by $drift_ms ms against the host's)" within $drift_ms 2000
+
+# --- b moves to c, whose shell answers -----------------------------------------------------------
+[ ! -e /dev/pts/0 ] || bail 'nobody else uses a pty'
+move b c 4445 $b pty
+c=$receiver
+elapsed 'moved to c'
+# A terminal program would do the same to its side.
+stty -F /dev/pts/0 raw -echo
+cat /dev/pts/0 >/tmp/c.log 2>/dev/null &
+reader=$!
+wait_for $count_limit_s $c '^count [0-9]* ' /tmp/c.log || bail 'the guest counts on as c'
+wait_counts /tmp/c.log 10 $c || bail 'the guest goes on counting as c'
+ok 'the guest goes on counting as c'
+check 'no number is lost or repeated as c' contiguous /tmp/c.log
+missed=$(($(tr -d '\r' </tmp/c.log | sed -n 's/^count \([0-9]*\) [0-9.]*$/\1/p' | head -n 1) - $(last_count /tmp/b.log)))
+check "c counts on from b's last number (first $missed later)" [ "$missed" -ge 1 ]
+drift_ms=$(($(clock_offset_ms /tmp/c.log) - offset_a_ms))
+check "the guest's clock did not jump in two moves (moved by $drift_ms ms)" within $drift_ms 3000
+
+say ''
+say 'echo answer-$((6 * 7))'
+wait_for $step_limit_s $c 'answer-42' /tmp/c.log || bail 'the shell answers'
+ok 'the shell on the serial console answers'
+say 'sha1sum -c /tmp/data.sum; echo sum-$?'
+wait_for $step_limit_s $c 'sum-[0-9]' /tmp/c.log
+check "the guest's memory is as it was" grep -q 'sum-0' /tmp/c.log
+say 'taskset 1 true && taskset 2 true; echo processors-$?'
+wait_for $step_limit_s $c 'processors-[0-9]' /tmp/c.log
+check 'both processors still run programs' grep -q 'processors-0' /tmp/c.log
+say 'echo clock-$(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)'
+wait_for $step_limit_s $c 'clock-[a-z]' /tmp/c.log
+check 'the clocksource is still kvm-clock' grep -q 'clock-kvm-clock' /tmp/c.log
+say complaints
+wait_for $step_limit_s $c 'complaints-[0-9]' /tmp/c.log
+check 'the kernel complains about nothing' grep -q 'complaints-0' /tmp/c.log
+grep -q 'complaints-0' /tmp/c.log || quote /tmp/c.log
+# Worth knowing, but an emulated and busy host makes the guest's watchdog see skew by itself at times.
+grep -q 'skew-0' /tmp/c.log || note "the guest's kernel saw its TSC and kvmclock run apart"
+
+say 'poweroff -f'
+wait_end $step_limit_s $c
+status=$?
+check "poweroff in the guest ends vmm with status 0 (it was $status)" [ "$status" -eq 0 ]
+[ "$status" -eq 0 ] || quote /tmp/c.out
+kill $reader 2>/dev/null
+elapsed 'powered off'
+
+# --- d: reboots ------------------------------------------------------------------------------------
+mkfifo /tmp/d.in
+vmm run --name d --cpus 1 --mem $mem --kernel /vmlinuz --initrd /l2.cpio --cmdline "$cmdline" \
+	--console stdio </tmp/d.in >/tmp/d.log 2>/tmp/d.out &
+d=$!
+exec 4>/tmp/d.in
+wait_for $boot_limit_s $d '^count 5 ' /tmp/d.log || bail 'a second guest boots, on stdio'
+elapsed 'a second guest counts'
+ok 'a second guest boots, with 1 processor and its console on stdio'
+printf '\nreboot -f\n' >&4
+wait_end $step_limit_s $d
+status=$?
+check "reboot in the guest ends vmm with status 0 (it was $status)" [ "$status" -eq 0 ]
+quote /tmp/d.out 3
+exec 4>&-
+elapsed 'rebooted'
+
+check 'no vmm process is left' sh -c '! pidof vmm >/dev/null'
+note end
+[ "$failed" -eq 0 ]

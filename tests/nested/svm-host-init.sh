@@ -1,0 +1,55 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# First process of the nested host (see svm-host). Loads KVM, runs /payload and reports.
+# ttyS0: kernel messages; ttyS1: the payload's output; ttyS2: "ready", "exit N", "broken REASON".
+
+export PATH=/bin HOME=/root
+
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mkdir -p /dev/pts /dev/shm
+mount -t devpts devpts /dev/pts
+mount -t tmpfs tmpfs /dev/shm
+ln -sf /proc/self/fd /dev/fd
+mount -t tmpfs tmpfs /run
+mount -t tmpfs tmpfs /tmp
+ip link set lo up
+
+# Bytes as they are: no CR before LF, no echo of what nobody typed.
+stty raw -echo </dev/ttyS1
+stty raw -echo </dev/ttyS2
+
+report() {
+	echo "$*" >/dev/ttyS2
+}
+
+finish() {
+	report "$*"
+	# What was written last must have left the ports before the machine goes.
+	stty -F /dev/ttyS1 raw
+	stty -F /dev/ttyS2 raw
+	poweroff -f
+}
+
+while read -r module; do
+	insmod "/modules/$module.ko" || finish "broken cannot load $module.ko"
+done </modules/order
+
+[ -c /dev/kvm ] || finish 'broken no /dev/kvm'
+npt=$(cat /sys/module/kvm_amd/parameters/npt)
+case $npt in
+1 | Y) ;;
+*) finish "broken kvm_amd runs without nested paging (npt=$npt)" ;;
+esac
+
+set --
+while IFS= read -r arg; do
+	set -- "$@" "$arg"
+done </payload.args
+
+report ready
+cd /root || finish 'broken no /root'
+/payload "$@" </dev/null >/dev/ttyS1 2>&1
+finish "exit $?"
