@@ -110,5 +110,10 @@ int machine_counters(struct machine *m, void (*fn)(void *opaque, const char *nam
 /* An eventfd that becomes readable when the state is STOPPED or MIGRATED; the main loop ends then. 0: clean end, else the exit status for the process. */
 int machine_end_fd(struct machine *m);
 int machine_exit_status(struct machine *m);
+/* The guest asked for a reset: whoever built the machine may build it again from the same configuration. */
+bool machine_wants_reboot(struct machine *m);
+
+/* Names and sizes of a configuration; one line naming the option. Called by machine_create; the command line calls it early. */
+int machine_config_check(const struct machine_config *config, struct err *err);
 
 #endif

@@ -23,8 +23,9 @@ struct mig_source_ops {
 	int (*resume)(void *host, struct err *err);
 	/* All STATE sections; vCPUs are stopped. Reads only. */
 	int (*save)(void *host, struct buf *out, struct err *err);
-	/* COMMIT is about to be handed to the transport: from here on the host refuses to run the VM, whatever a user asks (but see released). */
-	void (*commit)(void *host);
+	/* COMMIT is about to be handed to the transport: from here on the host refuses to run the VM, whatever a user asks (but see uncommit). The last moment at which a
+	 * user's cancel counts: -ECANCELED, and nothing changed. */
+	int (*commit)(void *host, struct err *err);
 	/* The destination refused explicitly after COMMIT: the host may run the VM again. */
 	void (*uncommit)(void *host);
 };

@@ -27,6 +27,7 @@ struct mig_send_params {
 	enum mig_compress compress;
 	int compress_level;         /* 1..9 */
 	unsigned int workers;       /* compression threads; 0: as many as host CPUs less one, at least 1 */
+	atomic_uint_least64_t *max_downtime_ns; /* optional; read before each decision, so that a user may change the ceiling on the way */
 	atomic_bool *cancel;        /* polled; whoever sets it also calls transport_cancel if he wants it at once */
 };
 

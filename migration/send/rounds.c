@@ -214,6 +214,8 @@ static void ask_policy(struct session *s, struct mig_round *r, struct policy_dec
 			r->pages ? (double)r->bytes / (double)r->pages : (double)STREAM_PAGE_BYTES,
 	};
 
+	if (s->params->max_downtime_ns)
+		s->policy.params.max_downtime_ns = atomic_load(s->params->max_downtime_ns);
 	policy_step(&s->policy, &sample, decision);
 	r->predicted_downtime_ns = decision->predicted_downtime_ns;
 	s->predicted_ns = decision->predicted_downtime_ns;

@@ -139,7 +139,9 @@ static int hand_over(struct session *s, struct err *err)
 	const uint8_t *meta;
 	int rc;
 
-	s->ops->commit(s->host);
+	rc = s->ops->commit(s->host, err);
+	if (rc)
+		return rc;
 	s->committed = true;
 	buf_clear(&s->w.meta);
 	rc = record_write(&s->w, REC_COMMIT, err);
@@ -179,8 +181,6 @@ int switchover_run(struct session *s, struct err *err)
 		rc = send_rest(s, pause_real_ns, err);
 	if (!rc)
 		rc = await_ready(s, err);
-	if (!rc)
-		rc = session_poll(s, err); /* the last moment at which a user's cancel counts */
 	if (!rc)
 		rc = hand_over(s, err);
 	d->total_ns = clock_mono_ns() - t0;

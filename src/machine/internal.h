@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MACHINE_INTERNAL_H
+#define MACHINE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "devices/bus.h"
+#include "devices/device.h"
+#include "machine/machine.h"
+#include "vmm/vm.h"
+
+/*
+ * The machine's insides (private to src/machine). machine.c puts it together, lifecycle.c holds the states, migrate_out.c and migrate_in.c
+ * are the two sides of a migration, config.c the checks of options.
+ *
+ * One lock guards all fields below it; it is held over calls into the VM that stop or continue vCPUs, never over a call of the sink, a thread join or
+ * the network. vCPU threads never take it: they leave a note in @guest_end and wake the main loop.
+ */
+#define MACHINE_MAX_STATE 1024
+
+enum guest_end { GUEST_RUNS, GUEST_OFF, GUEST_RESET, GUEST_CRASHED, GUEST_ERROR };
+
+struct machine {
+	/* Fixed once built. */
+	struct machine_config config; /* strings are the copies below */
+	char *strings[5]; /* kernel, initrd, cmdline, console, pin: copies, any may be NULL */
+	struct loop *loop;
+	struct machine_sink sink;
+	uint64_t created_ns;
+	int end_fd;
+	int guest_fd; /* vCPU thread -> loop: @guest_end was set */
+
+	struct bus pio, mmio;
+	struct tty *tty;
+	struct serial *serial;
+	struct power *power;
+	struct vm *vm; /* receiver: NULL until CONFIG was accepted */
+	struct state_entry *entries;
+	unsigned int nentries;
+
+	struct tcp_listener *listener;
+	int accept_cancel_fd;
+
+	_Atomic(enum guest_end) guest_end;
+	char guest_text[128]; /* written before guest_end is set, read after */
+
+	pthread_mutex_t lock;
+	enum machine_state state;
+	bool user_paused; /* wanted by the user, whatever the migration does in between */
+	bool migrating;
+	bool committed; /* COMMIT is out: the VM must not run here */
+	bool stop_after; /* stop as soon as the migration under way has ended */
+	char stop_reason[256];
+	int exit_status;
+	bool wants_reboot;
+	char listen[80];
+	char kernel_name[256];
+	char dirty_reason[160];
+
+	pthread_t thread; /* migration out, or in */
+	bool thread_valid;
+	struct transport *transport; /* of the migration under way */
+	struct machine_migrate_params migrate;
+	atomic_bool cancel;
+	atomic_uint_least64_t max_downtime_ns;
+	struct mig_report report;
+	bool have_report;
+};
+
+/* What the `machine` section of CONFIG holds (docs/spec/state.md). */
+struct machine_section {
+	uint8_t name[MACHINE_NAME_MAX + 1];
+	uint8_t kernel_name[256];
+	uint32_t ncpus;
+	uint32_t backing;
+	uint64_t ram_bytes;
+	uint64_t hugepage_bytes;
+	uint32_t nregions;
+	uint8_t paused;
+	uint64_t region_gpa[GMEM_MAX_REGIONS];
+	uint64_t region_bytes[GMEM_MAX_REGIONS];
+};
+extern const struct state_desc machine_section_desc;
+void machine_section_fill(struct machine *m, struct machine_section *ret);
+
+/* machine.c: console and devices first, then the VM (a receiver builds it when CONFIG comes). */
+int machine_build_vm(struct machine *m, const struct buf *cpu_model, struct err *err);
+void machine_drop_vm(struct machine *m);
+
+/* lifecycle.c. Locked versions are called with m->lock held. */
+void machine_emit_state(struct machine *m, enum machine_state state, const char *reason);
+/* To STOPPED (or MIGRATED) with a reason and an exit status; signals end_fd. Emits. Called without the lock. */
+void machine_end(struct machine *m, enum machine_state state, int exit_status, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+int machine_guard(struct machine *m, unsigned int allowed_states, const char *what,
+		  struct err *err);
+#define STATE_BIT(s) (1u << (s))
+void machine_on_guest_end(void *opaque, int fd, uint32_t events);
+void machine_migration_thread_ended(struct machine *m);
+
+/* migrate_in.c */
+void *machine_receive_thread(void *opaque);
+
+#endif

@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "machine/machine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/num.h"
+#include "builtin_guest.h"
+#include "internal.h"
+#include "io/loop.h"
+#include "migration/transport.h"
+#include "vmm/arch.h"
+
+/* vCPU threads: accesses that KVM hands to us. */
+static void on_pio(void *opaque, uint16_t port, bool is_write, void *data, unsigned int size_bytes,
+		   unsigned int count)
+{
+	struct machine *m = opaque;
+
+	bus_access_string(&m->pio, port, is_write, data, size_bytes, count);
+}
+
+static void on_mmio(void *opaque, uint64_t gpa, bool is_write, void *data, unsigned int len_bytes)
+{
+	struct machine *m = opaque;
+
+	bus_access(&m->mmio, gpa, is_write, data, len_bytes);
+}
+
+/* The first of several vCPUs to end decides. */
+static void note_guest_end(struct machine *m, enum guest_end how, const char *text)
+{
+	enum guest_end runs = GUEST_RUNS;
+	static const char *const as_text[] = {
+		[GUEST_OFF] = "guest powered off", [GUEST_RESET] = "guest asked for a reset"
+	};
+
+	if (atomic_load(&m->guest_end) != GUEST_RUNS)
+		return;
+	snprintf(m->guest_text, sizeof(m->guest_text), "%s", text ? text : as_text[how]);
+	if (atomic_compare_exchange_strong(&m->guest_end, &runs, how))
+		(void)eventfd_write(m->guest_fd, 1);
+}
+
+static void on_exited(void *opaque, enum vm_exit_reason reason, unsigned int vcpu, const char *text)
+{
+	static const enum guest_end how[] = {
+		[VM_EXIT_SHUTDOWN] = GUEST_CRASHED,
+		[VM_EXIT_RESET] = GUEST_RESET,
+		[VM_EXIT_CRASH] = GUEST_CRASHED,
+		[VM_EXIT_ERROR] = GUEST_ERROR,
+	};
+	char line[128];
+
+	snprintf(line, sizeof(line), "vCPU %u: %s", vcpu, text);
+	note_guest_end(opaque, how[reason], line);
+}
+
+static void on_power(void *opaque, enum power_event event)
+{
+	note_guest_end(opaque, event == POWER_OFF ? GUEST_OFF : GUEST_RESET, NULL);
+}
+
+static void on_irq(void *opaque, unsigned int gsi, bool level)
+{
+	struct machine *m = opaque;
+
+	if (m->vm)
+		(void)vm_irq_line(m->vm, gsi, level);
+}
+
+static void on_serial_out(void *opaque, const uint8_t *data, size_t len_bytes)
+{
+	struct machine *m = opaque;
+
+	tty_write(m->tty, data, len_bytes);
+}
+
+static void on_tty_in(void *opaque, const uint8_t *data, size_t len_bytes)
+{
+	struct machine *m = opaque;
+
+	(void)serial_input(m->serial, data, len_bytes);
+}
+
+static void on_tty_quit(void *opaque)
+{
+	(void)machine_stop(opaque, "quit from the console", NULL);
+}
+
+static int build_devices(struct machine *m, struct err *err)
+{
+	const struct tty_input input = { .bytes = on_tty_in, .opaque = m };
+	const struct serial_sink serial_sink = { .write = on_serial_out, .opaque = m };
+	const struct power_sink power_sink = { .event = on_power, .opaque = m };
+	const struct irq_pin serial_irq = { .set = on_irq,
+					    .opaque = m,
+					    .gsi = arch_platform.serial_gsi };
+	const struct irq_pin button_irq = { .set = on_irq,
+					    .opaque = m,
+					    .gsi = arch_platform.power_gsi };
+	struct bus *bus = arch_platform.mmio ? &m->mmio : &m->pio;
+	int rc;
+
+	rc = serial_create(&serial_irq, &serial_sink, &m->serial, err);
+	if (!rc)
+		rc = power_create(&button_irq, &power_sink, &m->power, err);
+	if (!rc)
+		rc = tty_create(m->config.console, m->loop, &input, &m->tty, err);
+	if (!rc)
+		rc = bus_add(bus, arch_platform.serial_base, 8, &serial_bus_ops, m->serial, err);
+	if (!rc)
+		rc = bus_add(bus, arch_platform.power_base, POWER_PORT_LEN, &power_bus_ops,
+			     m->power, err);
+	if (!rc && arch_platform.kbc_base)
+		rc = bus_add(&m->pio, arch_platform.kbc_base, 1, &power_kbc_bus_ops, m->power, err);
+	if (!rc)
+		tty_set_quit(m->tty, on_tty_quit, m);
+	return rc;
+}
+
+/* The table of everything that moves: vCPUs and interrupt controllers as the architecture orders them, then devices. */
+static int build_entries(struct machine *m, struct err *err)
+{
+	unsigned int n;
+
+	m->entries = calloc(MACHINE_MAX_STATE, sizeof(*m->entries));
+	if (!m->entries)
+		return err_set(err, -ENOMEM, "no memory for the state table");
+	n = vm_state_entries(m->vm, m->entries, MACHINE_MAX_STATE - 2);
+	if (n > MACHINE_MAX_STATE - 2)
+		return err_set(err, -E2BIG, "%u state sections, at most %d", n,
+			       MACHINE_MAX_STATE - 2);
+	m->entries[n++] = (struct state_entry){ .desc = &serial_state, .dev = m->serial };
+	m->entries[n++] = (struct state_entry){ .desc = &power_state, .dev = m->power };
+	m->nentries = n;
+	return 0;
+}
+
+int machine_build_vm(struct machine *m, const struct buf *cpu_model, struct err *err)
+{
+	const struct vm_client client = {
+		.pio = on_pio, .mmio = on_mmio, .exited = on_exited, .opaque = m
+	};
+	struct vm_config config = {
+		.ncpus = m->config.ncpus,
+		.dirty = m->config.dirty,
+		.ring_entries = m->config.ring_entries,
+		.mem = { .backing = m->config.backing, .hugepage_bytes = m->config.hugepage_bytes },
+		.pin = m->config.pin,
+		.cpu_model = cpu_model,
+	};
+	int rc = arch_mem_layout(m->config.ram_bytes, config.mem.region, err);
+
+	if (rc < 0)
+		return rc;
+	config.mem.nregions = (unsigned int)rc;
+	rc = vm_create(&config, &client, &m->vm, err);
+	return rc ? rc : build_entries(m, err);
+}
+
+void machine_drop_vm(struct machine *m)
+{
+	vm_destroy(m->vm);
+	m->vm = NULL;
+	free(m->entries);
+	m->entries = NULL;
+	m->nentries = 0;
+}
+
+static char *copy_string(struct machine *m, unsigned int slot, const char *s)
+{
+	m->strings[slot] = s ? strdup(s) : NULL;
+	return m->strings[slot];
+}
+
+static void copy_config(struct machine *m, const struct machine_config *config)
+{
+	m->config = *config;
+	m->config.kernel_path = copy_string(m, 0, config->kernel_path);
+	m->config.initrd_path = copy_string(m, 1, config->initrd_path);
+	m->config.cmdline = copy_string(m, 2, config->cmdline ? config->cmdline : "");
+	m->config.console = copy_string(m, 3, config->console ? config->console : "stdio");
+	m->config.pin = copy_string(m, 4, config->pin);
+	m->user_paused = config->paused;
+	snprintf(m->kernel_name, sizeof(m->kernel_name), "%s",
+		 config->kernel_path ? config->kernel_path : "built-in guest");
+}
+
+static int machine_alloc(const struct machine_config *config, struct loop *loop,
+			 struct machine **ret, struct err *err)
+{
+	struct machine *m = calloc(1, sizeof(*m));
+	int rc;
+
+	if (!m)
+		return err_set(err, -ENOMEM, "no memory for a machine");
+	pthread_mutex_init(&m->lock, NULL);
+	m->loop = loop;
+	m->end_fd = m->guest_fd = m->accept_cancel_fd = -1;
+	m->created_ns = clock_mono_ns();
+	m->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	m->guest_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	m->accept_cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	copy_config(m, config);
+	if (m->end_fd < 0 || m->guest_fd < 0 || m->accept_cancel_fd < 0)
+		rc = err_sys(err, -errno, "eventfd");
+	else if (!m->config.console || !m->config.cmdline)
+		rc = err_set(err, -ENOMEM, "no memory for a machine");
+	else
+		rc = loop_add(loop, m->guest_fd, EPOLLIN, machine_on_guest_end, m);
+	if (!rc)
+		rc = build_devices(m, err);
+	if (rc) {
+		machine_destroy(m);
+		return rc;
+	}
+	*ret = m;
+	return 0;
+}
+
+/* The built-in guest wants to know how many vCPUs there are; a user's own cpus= wins. */
+static int builtin_cmdline(const struct machine *m, char *out, size_t out_bytes, struct err *err)
+{
+	const char *user = m->config.cmdline;
+	int n = strstr(user, "cpus=") ?
+			snprintf(out, out_bytes, "%s", user) :
+			snprintf(out, out_bytes, "cpus=%u %s", m->config.ncpus, user);
+
+	if (n < 0 || (size_t)n >= out_bytes)
+		return err_set(err, -E2BIG, "--cmdline: too long for the built-in guest");
+	return 0;
+}
+
+static int boot(struct machine *m, struct err *err)
+{
+	char cmdline[MACHINE_CMDLINE_MAX + 32];
+	struct boot_config b = {
+		.kernel_path = m->config.kernel_path,
+		.kernel_image = builtin_guest_start,
+		.kernel_image_bytes = (size_t)(builtin_guest_end - builtin_guest_start),
+		.initrd_path = m->config.initrd_path,
+		.cmdline = m->config.cmdline,
+	};
+	int rc;
+
+	if (!m->config.kernel_path) {
+		rc = builtin_cmdline(m, cmdline, sizeof(cmdline), err);
+		if (rc)
+			return rc;
+		b.cmdline = cmdline;
+	}
+	return vm_boot(m->vm, &b, err);
+}
+
+int machine_create(const struct machine_config *config, struct loop *loop, struct machine **ret,
+		   struct err *err)
+{
+	struct machine *m;
+	int rc = machine_config_check(config, err);
+
+	if (rc)
+		return rc;
+	rc = machine_alloc(config, loop, &m, err);
+	if (rc)
+		return rc;
+	m->state = MACHINE_PAUSED;
+	rc = machine_build_vm(m, NULL, err);
+	if (!rc)
+		rc = boot(m, err);
+	if (rc) {
+		machine_destroy(m);
+		return rc;
+	}
+	*ret = m;
+	return 0;
+}
+
+int machine_create_receiver(const struct machine_config *config, const char *listen,
+			    struct loop *loop, struct machine **ret, struct err *err)
+{
+	struct machine *m;
+	int rc = machine_alloc(config, loop, &m, err);
+
+	if (rc)
+		return rc;
+	m->state = MACHINE_RECEIVING;
+	rc = tcp_listen(listen, &m->listener, err);
+	if (rc) {
+		machine_destroy(m);
+		return rc;
+	}
+	snprintf(m->listen, sizeof(m->listen), "%s", tcp_listener_address(m->listener));
+	*ret = m;
+	return 0;
+}
+
+void machine_destroy(struct machine *m)
+{
+	if (!m)
+		return;
+	atomic_store(&m->cancel, true);
+	if (m->accept_cancel_fd >= 0)
+		(void)eventfd_write(m->accept_cancel_fd, 1);
+	pthread_mutex_lock(&m->lock);
+	if (m->transport)
+		transport_cancel(m->transport);
+	pthread_mutex_unlock(&m->lock);
+	if (m->thread_valid)
+		pthread_join(m->thread, NULL);
+	machine_drop_vm(m); /* vCPU threads end here: nothing uses the devices any more */
+	tty_destroy(m->tty);
+	serial_destroy(m->serial);
+	power_destroy(m->power);
+	tcp_listener_destroy(m->listener);
+	if (m->guest_fd >= 0)
+		loop_del(m->loop, m->guest_fd);
+	fd_close(&m->guest_fd);
+	fd_close(&m->end_fd);
+	fd_close(&m->accept_cancel_fd);
+	for (unsigned int i = 0; i < ARRAY_LEN(m->strings); i++)
+		free(m->strings[i]);
+	pthread_mutex_destroy(&m->lock);
+	free(m);
+}
+
+void machine_set_sink(struct machine *m, const struct machine_sink *sink)
+{
+	m->sink = *sink;
+}
+
+int machine_start(struct machine *m, struct err *err)
+{
+	int rc = 0;
+
+	if (m->state == MACHINE_RECEIVING) {
+		rc = pthread_create(&m->thread, NULL, machine_receive_thread, m);
+		m->thread_valid = !rc;
+		return rc ? err_sys(err, -rc, "starting the receiving thread") : 0;
+	}
+	if (m->config.paused)
+		return 0;
+	return machine_resume(m, false, err);
+}
+
+static const char *dirty_kind_name(enum dirty_kind kind)
+{
+	static const char *const names[] = { [DIRTY_AUTO] = "auto",
+					     [DIRTY_BITMAP] = "bitmap",
+					     [DIRTY_MANUAL] = "manual",
+					     [DIRTY_RING] = "ring" };
+
+	return names[kind];
+}
+
+void machine_get_info(struct machine *m, struct machine_info *ret)
+{
+	const char *pty = m->tty ? tty_path(m->tty) : NULL;
+
+	memset(ret, 0, sizeof(*ret));
+	pthread_mutex_lock(&m->lock);
+	memcpy(ret->name, m->config.name, sizeof(ret->name));
+	ret->state = m->state;
+	ret->migrating = m->migrating;
+	ret->ncpus = m->vm ? m->config.ncpus : 0;
+	ret->ram_bytes = m->vm ? m->config.ram_bytes : 0;
+	ret->pid = getpid();
+	ret->uptime_ns = clock_mono_ns() - m->created_ns;
+	ret->kernel = m->kernel_name;
+	ret->console = pty ? pty : m->config.console;
+	ret->dirty_asked = dirty_kind_name(m->config.dirty);
+	ret->dirty_backend = m->vm ? vm_dirty(m->vm)->ops->name : "";
+	memcpy(ret->dirty_reason, m->dirty_reason, sizeof(ret->dirty_reason));
+	if (m->state == MACHINE_RECEIVING)
+		memcpy(ret->listen, m->listen, sizeof(ret->listen));
+	memcpy(ret->stop_reason, m->stop_reason, sizeof(ret->stop_reason));
+	pthread_mutex_unlock(&m->lock);
+}
+
+int machine_counters(struct machine *m, void (*fn)(void *opaque, const char *name, uint64_t value),
+		     void *opaque, struct err *err)
+{
+	int rc;
+
+	pthread_mutex_lock(&m->lock);
+	rc = m->vm ? vm_counters(m->vm, fn, opaque, err) :
+		     err_set(err, -EBUSY, "no VM has arrived yet");
+	pthread_mutex_unlock(&m->lock);
+	return rc;
+}
+
+int machine_end_fd(struct machine *m)
+{
+	return m->end_fd;
+}
+
+int machine_exit_status(struct machine *m)
+{
+	return m->exit_status;
+}
+
+bool machine_wants_reboot(struct machine *m)
+{
+	return m->wants_reboot;
+}

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "internal.h"
+
+#define CONNECT_TIMEOUT_NS (10 * NS_PER_S)
+
+static int source_describe(void *host, struct buf *out, struct err *err)
+{
+	struct machine *m = host;
+	struct machine_section section;
+	int rc;
+
+	machine_section_fill(m, &section);
+	rc = state_encode(&machine_section_desc, 0, &section, out, err);
+	return rc ? rc : vm_cpu_model(m->vm, out, err);
+}
+
+static int source_pause(void *host, struct err *err)
+{
+	struct machine *m = host;
+	int rc;
+
+	pthread_mutex_lock(&m->lock);
+	rc = vm_pause(m->vm, err);
+	pthread_mutex_unlock(&m->lock);
+	if (!rc && atomic_load(&m->guest_end) != GUEST_RUNS)
+		rc = err_set(err, -ESHUTDOWN, "%s", m->guest_text);
+	return rc;
+}
+
+static int source_resume(void *host, struct err *err)
+{
+	struct machine *m = host;
+	int rc = 0;
+
+	pthread_mutex_lock(&m->lock);
+	if (!m->user_paused)
+		rc = vm_resume(m->vm, err);
+	pthread_mutex_unlock(&m->lock);
+	return rc;
+}
+
+static int source_save(void *host, struct buf *out, struct err *err)
+{
+	struct machine *m = host;
+
+	return state_save_all(m->entries, m->nentries, out, err);
+}
+
+static int source_commit(void *host, struct err *err)
+{
+	struct machine *m = host;
+	int rc = 0;
+
+	pthread_mutex_lock(&m->lock);
+	if (atomic_load(&m->cancel))
+		rc = err_set(err, -ECANCELED, "cancelled");
+	else
+		m->committed = true;
+	pthread_mutex_unlock(&m->lock);
+	return rc;
+}
+
+static void source_uncommit(void *host)
+{
+	struct machine *m = host;
+
+	pthread_mutex_lock(&m->lock);
+	m->committed = false;
+	pthread_mutex_unlock(&m->lock);
+}
+
+static const struct mig_source_ops source_ops = {
+	.describe = source_describe,
+	.pause = source_pause,
+	.resume = source_resume,
+	.save = source_save,
+	.commit = source_commit,
+	.uncommit = source_uncommit,
+};
+
+static void emit(struct machine *m, const struct machine_event *ev)
+{
+	if (m->sink.event)
+		m->sink.event(m->sink.opaque, ev);
+}
+
+static void on_progress(void *opaque, const struct mig_progress *p)
+{
+	emit(opaque, &(struct machine_event){ .type = MACHINE_EV_PROGRESS, .progress = p });
+}
+
+static void on_round(void *opaque, const struct mig_round *r)
+{
+	struct machine *m = opaque;
+
+	pthread_mutex_lock(&m->lock);
+	if (m->report.nrounds < MIG_MAX_ROUNDS)
+		m->report.round[m->report.nrounds++] = *r;
+	pthread_mutex_unlock(&m->lock);
+	emit(m, &(struct machine_event){ .type = MACHINE_EV_ROUND, .round = r });
+}
+
+/* What the end of the migration makes of the machine. */
+static void conclude(struct machine *m, const struct mig_report *report)
+{
+	bool unknown = report->result == MIG_OUTCOME_UNKNOWN;
+
+	pthread_mutex_lock(&m->lock);
+	m->report = *report;
+	m->migrating = false;
+	if (unknown)
+		m->state = MACHINE_UNKNOWN;
+	pthread_mutex_unlock(&m->lock);
+	emit(m, &(struct machine_event){ .type = MACHINE_EV_MIGRATION_DONE, .report = report });
+	if (report->result == MIG_COMPLETED)
+		machine_end(m, MACHINE_MIGRATED, 0, "migrated to %s", m->migrate.to);
+	else if (unknown)
+		machine_emit_state(m, MACHINE_UNKNOWN, report->reason);
+}
+
+static void connect_failed(struct machine *m, struct mig_report *report, int rc,
+			   const struct err *err)
+{
+	report->result = rc == -ECANCELED ? MIG_CANCELLED : MIG_FAILED;
+	report->max_downtime_ns = m->migrate.send.policy.max_downtime_ns;
+	report->npages = vm_mem(m->vm)->npages;
+	report->dirty_backend = vm_dirty(m->vm)->ops->name;
+	report->compress = "none";
+	snprintf(report->reason, sizeof(report->reason), "%s", err->msg);
+}
+
+static void *send_thread(void *opaque)
+{
+	struct machine *m = opaque;
+	const struct mig_observer observer = { .progress = on_progress,
+					       .round = on_round,
+					       .opaque = m };
+	struct mig_report report = { 0 };
+	struct transport *t = NULL;
+	struct err err = { 0 };
+	int rc;
+
+	pthread_setname_np(pthread_self(), "migrate");
+	rc = tcp_connect(m->migrate.to, CONNECT_TIMEOUT_NS, &t, &err);
+	pthread_mutex_lock(&m->lock);
+	m->transport = t;
+	pthread_mutex_unlock(&m->lock);
+	if (!rc)
+		(void)mig_send(&m->migrate.send, t, &source_ops, m, vm_mem(m->vm), vm_dirty(m->vm),
+			       &observer, &report, &err);
+	else
+		connect_failed(m, &report, rc, &err);
+	pthread_mutex_lock(&m->lock);
+	m->transport = NULL;
+	pthread_mutex_unlock(&m->lock);
+	transport_destroy(t);
+	conclude(m, &report);
+	machine_migration_thread_ended(m);
+	return NULL;
+}
+
+/* Takes the machine for a migration; from here on no other one can start. */
+static int reserve(struct machine *m, const struct machine_migrate_params *params, struct err *err)
+{
+	int rc;
+
+	pthread_mutex_lock(&m->lock);
+	rc = machine_guard(m, STATE_BIT(MACHINE_RUNNING) | STATE_BIT(MACHINE_PAUSED), "migrate",
+			   err);
+	if (!rc && m->migrating)
+		rc = err_set(err, -EBUSY, "cannot migrate: a migration to %s is under way",
+			     m->migrate.to);
+	if (!rc) {
+		m->migrating = true;
+		m->migrate = *params;
+		m->migrate.send.cancel = &m->cancel;
+		m->migrate.send.max_downtime_ns = &m->max_downtime_ns;
+		atomic_store(&m->max_downtime_ns, params->send.policy.max_downtime_ns);
+		atomic_store(&m->cancel, false);
+		memset(&m->report, 0, sizeof(m->report));
+		m->report.dirty_backend = vm_dirty(m->vm)->ops->name;
+		m->report.compress = "";
+		m->have_report = true;
+	}
+	pthread_mutex_unlock(&m->lock);
+	return rc;
+}
+
+int machine_migrate(struct machine *m, const struct machine_migrate_params *params, struct err *err)
+{
+	int rc = reserve(m, params, err);
+
+	if (rc)
+		return rc;
+	if (m->thread_valid) /* the last one's, past its end or nearly so; it may need the lock for its last steps */
+		pthread_join(m->thread, NULL);
+	rc = -pthread_create(&m->thread, NULL, send_thread, m);
+	m->thread_valid = !rc;
+	if (!rc)
+		return 0;
+	pthread_mutex_lock(&m->lock);
+	m->migrating = false;
+	pthread_mutex_unlock(&m->lock);
+	return err_sys(err, rc, "starting the migration's thread");
+}
+
+int machine_migrate_cancel(struct machine *m, struct err *err)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&m->lock);
+	if (!m->migrating)
+		rc = err_set(err, -EBUSY, "no migration is under way");
+	else if (m->committed)
+		rc = err_set(err, -EBUSY,
+			     "too late to cancel: the VM is being handed over to its destination");
+	else {
+		atomic_store(&m->cancel, true);
+		if (m->transport)
+			transport_cancel(m->transport);
+	}
+	pthread_mutex_unlock(&m->lock);
+	return rc;
+}
+
+int machine_set_max_downtime(struct machine *m, uint64_t ns, struct err *err)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&m->lock);
+	if (!m->migrating)
+		rc = err_set(err, -EBUSY, "no migration is under way");
+	else
+		atomic_store(&m->max_downtime_ns, ns);
+	pthread_mutex_unlock(&m->lock);
+	return rc;
+}
+
+int machine_migration_report(struct machine *m, struct mig_report *ret, struct err *err)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&m->lock);
+	if (m->have_report)
+		*ret = m->report;
+	else
+		rc = err_set(err, -ENOENT, "no migration was started");
+	pthread_mutex_unlock(&m->lock);
+	return rc;
+}

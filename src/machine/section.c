@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/num.h"
+#include "internal.h"
+
+/* The `machine` section (docs/spec/state.md): what the destination must know before it can build the VM. */
+static int check(const void *image, struct err *err)
+{
+	const struct machine_section *s = image;
+	uint64_t sum = 0;
+
+	if (!memchr(s->name, 0, sizeof(s->name)) ||
+	    !memchr(s->kernel_name, 0, sizeof(s->kernel_name)))
+		return err_set(err, -EBADMSG, "machine: a name is not terminated");
+	if (!s->nregions || s->nregions > GMEM_MAX_REGIONS)
+		return err_set(err, -EBADMSG, "machine: %u memory regions, expected 1 to %d",
+			       s->nregions, GMEM_MAX_REGIONS);
+	if (s->backing > GMEM_HUGETLB)
+		return err_set(err, -EBADMSG, "machine: memory backing %u is unknown", s->backing);
+	for (uint32_t i = 0; i < s->nregions; i++)
+		if (__builtin_add_overflow(sum, s->region_bytes[i], &sum))
+			return err_set(err, -EBADMSG,
+				       "machine: the memory regions' sizes overflow");
+	if (sum != s->ram_bytes)
+		return err_set(err, -EBADMSG,
+			       "machine: the memory regions hold %llu bytes, expected %llu",
+			       (unsigned long long)sum, (unsigned long long)s->ram_bytes);
+	return 0;
+}
+
+static const struct state_field fields[] = {
+	STATE_FIELD_U8(struct machine_section, name),
+	STATE_FIELD_U8(struct machine_section, kernel_name),
+	STATE_FIELD_(struct machine_section, ncpus, STATE_U32, 1),
+	STATE_FIELD_(struct machine_section, backing, STATE_U32, 1),
+	STATE_FIELD_(struct machine_section, ram_bytes, STATE_U64, 1),
+	STATE_FIELD_(struct machine_section, hugepage_bytes, STATE_U64, 1),
+	STATE_FIELD_(struct machine_section, nregions, STATE_U32, 1),
+	STATE_FIELD_(struct machine_section, paused, STATE_U8, 1),
+	STATE_FIELD_U64(struct machine_section, region_gpa),
+	STATE_FIELD_U64(struct machine_section, region_bytes),
+};
+
+const struct state_desc machine_section_desc = {
+	.name = "machine",
+	.version = 1,
+	.min_version = 1,
+	.image_size = sizeof(struct machine_section),
+	.fields = fields,
+	.nfields = ARRAY_LEN(fields),
+	.check = check,
+};
+
+void machine_section_fill(struct machine *m, struct machine_section *ret)
+{
+	const struct gmem *mem = vm_mem(m->vm);
+
+	memset(ret, 0, sizeof(*ret));
+	snprintf((char *)ret->name, sizeof(ret->name), "%s", m->config.name);
+	snprintf((char *)ret->kernel_name, sizeof(ret->kernel_name), "%s", m->kernel_name);
+	ret->ncpus = m->config.ncpus;
+	ret->backing = m->config.backing;
+	ret->ram_bytes = m->config.ram_bytes;
+	ret->hugepage_bytes = m->config.hugepage_bytes;
+	ret->nregions = mem->nregions;
+	ret->paused = m->user_paused;
+	for (unsigned int i = 0; i < mem->nregions; i++) {
+		ret->region_gpa[i] = mem->region[i].gpa;
+		ret->region_bytes[i] = mem->region[i].len_bytes;
+	}
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmm/arch.h"
+
+#include "layout.h"
+
+/* Port 0x64 of the keyboard controller: its reset command is the fallback of kernels that find no ACPI. */
+#define KBC_COMMAND_PORT 0x64u
+
+const struct arch_platform arch_platform = {
+	.serial_base = LAYOUT_SERIAL_PORT,
+	.serial_gsi = LAYOUT_SERIAL_GSI,
+	.power_base = LAYOUT_POWER_PORT,
+	.power_gsi = LAYOUT_POWER_GSI,
+	.kbc_base = KBC_COMMAND_PORT,
+};
