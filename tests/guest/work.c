@@ -9,7 +9,7 @@
 #define BATCH_PAGES 64u
 #define HOT_CYCLE 10u /* one batch in so many goes to the cold pages, nine tenths of all */
 #define RATE_SLICES_HZ 1000u
-#define RATE_BACKLOG_MS 10u
+#define RATE_BACKLOG_MS 50u
 
 static enum pattern pattern;
 static uint32_t cpus;
