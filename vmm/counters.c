@@ -103,7 +103,7 @@ int vm_counters(struct vm *vm, void (*fn)(void *opaque, const char *name, uint64
 
 	for (unsigned int i = 0; i < vm->ncpus; i++)
 		fds[i] = vm->vcpu[i].stats_fd;
-	if (vm->stats_fd < 0 || fds[0] < 0)
+	if (vm->stats_fd < 0 || vm->ncpus == 0 || fds[0] < 0)
 		return err_set(err, -ENOTSUP, "KVM_CAP_BINARY_STATS_FD: not on this host");
 	r = report(&vm->stats_fd, 1, fn, opaque);
 	if (r == 0)

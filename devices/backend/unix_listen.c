@@ -60,7 +60,7 @@ int unix_listen(const char *path, struct unix_listener *ret, struct err *err)
 	if (strlen(path) >= sizeof(addr.sun_path))
 		return err_set(err, -ENAMETOOLONG, "%s: longer than the %zu bytes of a socket path",
 			       path, sizeof(addr.sun_path) - 1);
-	strcpy(addr.sun_path, path);
+	memcpy(addr.sun_path, path, strlen(path) + 1);
 	l.fd = new_socket();
 	if (l.fd < 0)
 		return err_sys(err, -errno, "%s", path);

@@ -21,4 +21,10 @@ int err_sys(struct err *e, int code, const char *fmt, ...) __attribute__((format
 /* Put "context: " in front of the message; returns the code that is stored (0 when @e is NULL or clear). */
 int err_prefix(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+#ifdef __clang_analyzer__
+/* The analyzer reads one file at a time and would follow paths on which err_set(e, -EINVAL, ...) returns 0. */
+#define err_set(e, code, ...) (err_set(e, code, __VA_ARGS__), (code))
+#define err_sys(e, code, ...) (err_sys(e, code, __VA_ARGS__), (code))
+#endif
+
 #endif

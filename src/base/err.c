@@ -22,7 +22,7 @@ static void append(struct err *e, const char *text)
 	strncat(e->msg, text, sizeof(e->msg) - 1 - used);
 }
 
-int err_set(struct err *e, int code, const char *fmt, ...)
+int(err_set)(struct err *e, int code, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -34,7 +34,7 @@ int err_set(struct err *e, int code, const char *fmt, ...)
 	return code;
 }
 
-int err_sys(struct err *e, int code, const char *fmt, ...)
+int(err_sys)(struct err *e, int code, const char *fmt, ...)
 {
 	char text[64];
 	va_list ap;
