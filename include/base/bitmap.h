@@ -30,7 +30,8 @@ void bitmap_clear_range(struct bitmap *b, uint64_t first, uint64_t n);
 /* dst |= src; same size. */
 void bitmap_or(struct bitmap *dst, const struct bitmap *src);
 /* ORs @nwords words into @dst from word @first_word on; bits past nbits are dropped. */
-void bitmap_or_words(struct bitmap *dst, uint64_t first_word, const uint64_t *words, uint64_t nwords);
+void bitmap_or_words(struct bitmap *dst, uint64_t first_word, const uint64_t *words,
+		     uint64_t nwords);
 /* dst |= src and src = 0, word by word with atomic exchange: nothing set meanwhile by bitmap_set_atomic is lost. */
 void bitmap_take_atomic(struct bitmap *dst, struct bitmap *src);
 void bitmap_set_atomic(struct bitmap *b, uint64_t bit);
@@ -49,6 +50,7 @@ static inline void bitmap_clear(struct bitmap *b, uint64_t bit)
 }
 
 /* The first run of set bits at or after @from and before @limit (cut at @limit). False when there is none. Word-wise. */
-bool bitmap_next_run(const struct bitmap *b, uint64_t from, uint64_t limit, uint64_t *ret_first, uint64_t *ret_count);
+bool bitmap_next_run(const struct bitmap *b, uint64_t from, uint64_t limit, uint64_t *ret_first,
+		     uint64_t *ret_count);
 
 #endif

@@ -27,27 +27,36 @@ enum state_type {
 struct state_field {
 	const char *name;
 	enum state_type type;
-	uint16_t since;      /* first version of the section that has it; 1 for the original fields */
-	uint32_t offset;     /* in the image */
-	uint32_t count;      /* elements, or capacity in bytes */
+	uint16_t since; /* first version of the section that has it; 1 for the original fields */
+	uint32_t offset; /* in the image */
+	uint32_t count; /* elements, or capacity in bytes */
 	uint32_t len_offset; /* STATE_VBYTES only */
 };
 
-#define STATE_FIELD_(img, member, ty, n) \
-	{ .name = #member, .type = (ty), .since = 1, .offset = offsetof(img, member), .count = (n) }
+#define STATE_FIELD_(img, member, ty, n)                                                    \
+	{                                                                                   \
+		.name = #member, .type = (ty), .since = 1, .offset = offsetof(img, member), \
+		.count = (n)                                                                \
+	}
 #define STATE_FIELD_U8(img, member) STATE_FIELD_(img, member, STATE_U8, sizeof(((img *)0)->member))
-#define STATE_FIELD_U16(img, member) STATE_FIELD_(img, member, STATE_U16, sizeof(((img *)0)->member) / 2)
-#define STATE_FIELD_U32(img, member) STATE_FIELD_(img, member, STATE_U32, sizeof(((img *)0)->member) / 4)
-#define STATE_FIELD_U64(img, member) STATE_FIELD_(img, member, STATE_U64, sizeof(((img *)0)->member) / 8)
-#define STATE_FIELD_VBYTES(img, member, lenmember)                                         \
-	{ .name = #member, .type = STATE_VBYTES, .since = 1, .offset = offsetof(img, member), \
-	  .count = sizeof(((img *)0)->member), .len_offset = offsetof(img, lenmember) }
+#define STATE_FIELD_U16(img, member) \
+	STATE_FIELD_(img, member, STATE_U16, sizeof(((img *)0)->member) / 2)
+#define STATE_FIELD_U32(img, member) \
+	STATE_FIELD_(img, member, STATE_U32, sizeof(((img *)0)->member) / 4)
+#define STATE_FIELD_U64(img, member) \
+	STATE_FIELD_(img, member, STATE_U64, sizeof(((img *)0)->member) / 8)
+#define STATE_FIELD_VBYTES(img, member, lenmember)                                    \
+	{                                                                             \
+		.name = #member, .type = STATE_VBYTES, .since = 1,                    \
+		.offset = offsetof(img, member), .count = sizeof(((img *)0)->member), \
+		.len_offset = offsetof(img, lenmember)                                \
+	}
 
 struct state_desc {
-	const char *name;     /* section name, at most STATE_NAME_MAX bytes, [a-z0-9.-] */
-	uint16_t version;     /* written */
+	const char *name; /* section name, at most STATE_NAME_MAX bytes, [a-z0-9.-] */
+	uint16_t version; /* written */
 	uint16_t min_version; /* oldest that can still be read */
-	uint32_t image_size;  /* sizeof the image */
+	uint32_t image_size; /* sizeof the image */
 	const struct state_field *fields;
 	unsigned int nfields;
 	/* All optional but capture and apply; @dev is the device's own pointer.
@@ -74,12 +83,14 @@ struct state_section {
 };
 
 /* Append one section holding @image. -ENOMEM, -EINVAL when a length field exceeds its capacity. */
-int state_encode(const struct state_desc *desc, uint32_t instance, const void *image, struct buf *out, struct err *err);
+int state_encode(const struct state_desc *desc, uint32_t instance, const void *image,
+		 struct buf *out, struct err *err);
 /* Next section header; 0, -ENODATA at the clean end, -EBADMSG. */
 int state_next_section(struct reader *in, struct state_section *ret, struct err *err);
 /* Decode into @image (image_size bytes, zeroed by the callee) and run desc->check. -EBADMSG, -EOPNOTSUPP (version), or what check says; errors name
  * section, instance and field. */
-int state_decode(const struct state_desc *desc, const struct state_section *section, void *image, struct err *err);
+int state_decode(const struct state_desc *desc, const struct state_section *section, void *image,
+		 struct err *err);
 
 /* A device instance that has state; the composition root keeps one table of these and passes it to the three functions below. */
 struct state_entry {
@@ -88,9 +99,11 @@ struct state_entry {
 	void *dev;
 };
 /* capture + encode of each entry, in table order. */
-int state_save_all(const struct state_entry *entries, unsigned int nentries, struct buf *out, struct err *err);
+int state_save_all(const struct state_entry *entries, unsigned int nentries, struct buf *out,
+		   struct err *err);
 /* Decodes and checks every section first (unknown section, missing section, double section, leftover bytes: -EBADMSG, named), then applies in
  * table order. Nothing is applied when anything was wrong with any section. */
-int state_load_all(const struct state_entry *entries, unsigned int nentries, const void *data, size_t len_bytes, struct err *err);
+int state_load_all(const struct state_entry *entries, unsigned int nentries, const void *data,
+		   size_t len_bytes, struct err *err);
 
 #endif

@@ -32,9 +32,11 @@ struct bus {
 };
 
 /* -EEXIST when it overlaps, -ENOSPC, -EINVAL for an empty or wrapping range. */
-int bus_add(struct bus *b, uint64_t base, uint64_t len_bytes, const struct bus_ops *ops, void *dev, struct err *err);
+int bus_add(struct bus *b, uint64_t base, uint64_t len_bytes, const struct bus_ops *ops, void *dev,
+	    struct err *err);
 void bus_access(struct bus *b, uint64_t addr, bool is_write, void *data, unsigned int size_bytes);
 /* @count accesses of @size_bytes each to one address, data packed (KVM_EXIT_IO's shape). */
-void bus_access_string(struct bus *b, uint64_t addr, bool is_write, void *data, unsigned int size_bytes, unsigned int count);
+void bus_access_string(struct bus *b, uint64_t addr, bool is_write, void *data,
+		       unsigned int size_bytes, unsigned int count);
 
 #endif

@@ -26,7 +26,8 @@ struct serial_sink {
 	void (*input_ready)(void *opaque);
 	void *opaque;
 };
-int serial_create(const struct irq_pin *irq, const struct serial_sink *sink, struct serial **ret, struct err *err);
+int serial_create(const struct irq_pin *irq, const struct serial_sink *sink, struct serial **ret,
+		  struct err *err);
 void serial_destroy(struct serial *s);
 extern const struct bus_ops serial_bus_ops; /* 8 ports */
 extern const struct state_desc serial_state;
@@ -48,11 +49,13 @@ struct power_sink {
 	void (*event)(void *opaque, enum power_event event); /* vCPU thread */
 	void *opaque;
 };
-int power_create(const struct irq_pin *button, const struct power_sink *sink, struct power **ret, struct err *err);
+int power_create(const struct irq_pin *button, const struct power_sink *sink, struct power **ret,
+		 struct err *err);
 void power_destroy(struct power *p);
 void power_button(struct power *p); /* latches the event and raises the pin; any thread */
 extern const struct bus_ops power_bus_ops; /* POWER_PORT_LEN ports */
-extern const struct bus_ops power_kbc_bus_ops; /* port 0x64, 1 port: status reads 0, write 0xfe resets */
+extern const struct bus_ops
+	power_kbc_bus_ops; /* port 0x64, 1 port: status reads 0, write 0xfe resets */
 extern const struct state_desc power_state;
 
 /* Host side of the console (devices/backend/tty.c): where serial bytes go and come from. "stdio", "file:PATH", "unix:PATH", "pty", "null". */
@@ -66,7 +69,8 @@ struct loop;
 int tty_check_spec(const char *spec, struct err *err);
 /* unix: listens, one client at a time, the last 64 KiB of output are replayed to a new client; a stale socket file is replaced only if nobody answers on it. pty: the slave's path is given by tty_path. stdio: raw mode when stdin is a
  * terminal, restored by tty_destroy; Ctrl-A X on a terminal raises the quit callback of the machine (tty_set_quit). */
-int tty_create(const char *spec, struct loop *loop, const struct tty_input *input, struct tty **ret, struct err *err);
+int tty_create(const char *spec, struct loop *loop, const struct tty_input *input, struct tty **ret,
+	       struct err *err);
 void tty_destroy(struct tty *t);
 void tty_write(struct tty *t, const uint8_t *data, size_t len_bytes); /* any thread */
 const char *tty_path(const struct tty *t); /* "/dev/pts/3" for pty, else NULL */

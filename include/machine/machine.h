@@ -21,28 +21,28 @@ struct loop;
 #define MACHINE_CMDLINE_MAX 2047
 
 struct machine_config {
-	char name[MACHINE_NAME_MAX + 1];  /* [A-Za-z0-9._-], not starting with . or - */
+	char name[MACHINE_NAME_MAX + 1]; /* [A-Za-z0-9._-], not starting with . or - */
 	unsigned int ncpus;
 	uint64_t ram_bytes;
 	enum gmem_backing backing;
 	uint64_t hugepage_bytes;
 	enum dirty_kind dirty;
 	uint32_t ring_entries;
-	const char *kernel_path;          /* NULL: the built-in guest */
+	const char *kernel_path; /* NULL: the built-in guest */
 	const char *initrd_path;
 	const char *cmdline;
-	const char *console;              /* tty spec */
+	const char *console; /* tty spec */
 	const char *pin;
-	bool paused;                      /* do not run after boot */
+	bool paused; /* do not run after boot */
 };
 
 enum machine_state {
-	MACHINE_RECEIVING,     /* waiting for or taking an incoming VM */
+	MACHINE_RECEIVING, /* waiting for or taking an incoming VM */
 	MACHINE_RUNNING,
 	MACHINE_PAUSED,
-	MACHINE_MIGRATED,      /* runs elsewhere now; this process ends */
-	MACHINE_UNKNOWN,       /* COMMIT sent, no answer: paused; only `stop` or an explicit `resume --force` end it */
-	MACHINE_STOPPED,       /* powered off, reset, crashed or stopped */
+	MACHINE_MIGRATED, /* runs elsewhere now; this process ends */
+	MACHINE_UNKNOWN, /* COMMIT sent, no answer: paused; only `stop` or an explicit `resume --force` end it */
+	MACHINE_STOPPED, /* powered off, reset, crashed or stopped */
 	MACHINE_STATE_COUNT
 };
 const char *machine_state_name(enum machine_state s); /* "running", ... */
@@ -54,30 +54,35 @@ struct machine_info {
 	unsigned int ncpus;
 	uint64_t ram_bytes;
 	int pid;
-	uint64_t uptime_ns;                /* of this process's VM */
-	const char *kernel;                /* path or "built-in guest" */
-	const char *console;               /* spec; pty path where there is one */
-	const char *dirty_asked;           /* "auto" */
-	const char *dirty_backend;         /* "manual" */
+	uint64_t uptime_ns; /* of this process's VM */
+	const char *kernel; /* path or "built-in guest" */
+	const char *console; /* spec; pty path where there is one */
+	const char *dirty_asked; /* "auto" */
+	const char *dirty_backend; /* "manual" */
 	char dirty_reason[160];
-	char listen[80];                   /* receiving: "127.0.0.1:35123", else "" */
-	char stop_reason[256];             /* stopped: why */
+	char listen[80]; /* receiving: "127.0.0.1:35123", else "" */
+	char stop_reason[256]; /* stopped: why */
 };
 
 struct machine_migrate_params {
-	char to[256];                      /* HOST:PORT */
-	struct mig_send_params send;       /* cancel is the machine's */
+	char to[256]; /* HOST:PORT */
+	struct mig_send_params send; /* cancel is the machine's */
 };
 
 /* What happened; delivered to the one sink, on the thread where it happened, in order; must not block or call the machine. */
-enum machine_event_type { MACHINE_EV_STATE, MACHINE_EV_PROGRESS, MACHINE_EV_ROUND, MACHINE_EV_MIGRATION_DONE };
+enum machine_event_type {
+	MACHINE_EV_STATE,
+	MACHINE_EV_PROGRESS,
+	MACHINE_EV_ROUND,
+	MACHINE_EV_MIGRATION_DONE
+};
 struct machine_event {
 	enum machine_event_type type;
-	enum machine_state state;          /* STATE */
-	const char *reason;                /* STATE: "guest powered off", "" */
+	enum machine_state state; /* STATE */
+	const char *reason; /* STATE: "guest powered off", "" */
 	const struct mig_progress *progress;
 	const struct mig_round *round;
-	const struct mig_report *report;   /* DONE */
+	const struct mig_report *report; /* DONE */
 };
 struct machine_sink {
 	void (*event)(void *opaque, const struct machine_event *ev);
@@ -85,10 +90,12 @@ struct machine_sink {
 };
 
 /* Builds and boots a VM. @loop drives console input. */
-int machine_create(const struct machine_config *config, struct loop *loop, struct machine **ret, struct err *err);
+int machine_create(const struct machine_config *config, struct loop *loop, struct machine **ret,
+		   struct err *err);
 /* A machine that waits for an incoming VM on @listen and takes over everything but name, console and dirty backend from the stream. The
  * socket is bound when this returns. If it fails later the state becomes STOPPED with the reason. */
-int machine_create_receiver(const struct machine_config *config, const char *listen, struct loop *loop, struct machine **ret, struct err *err);
+int machine_create_receiver(const struct machine_config *config, const char *listen,
+			    struct loop *loop, struct machine **ret, struct err *err);
 void machine_destroy(struct machine *m);
 /* Once, before anything runs. */
 void machine_set_sink(struct machine *m, const struct machine_sink *sink);
@@ -98,15 +105,20 @@ int machine_start(struct machine *m, struct err *err);
 void machine_get_info(struct machine *m, struct machine_info *ret);
 /* -EBUSY with the state named when the state does not allow it. */
 int machine_pause(struct machine *m, struct err *err);
-int machine_resume(struct machine *m, bool force, struct err *err); /* force: leave MACHINE_UNKNOWN */
+int machine_resume(struct machine *m, bool force,
+		   struct err *err); /* force: leave MACHINE_UNKNOWN */
 int machine_power_button(struct machine *m, struct err *err);
-int machine_stop(struct machine *m, const char *reason, struct err *err);    /* ends the VM now; cancels a migration first */
-int machine_migrate(struct machine *m, const struct machine_migrate_params *params, struct err *err); /* starts it */
+int machine_stop(struct machine *m, const char *reason,
+		 struct err *err); /* ends the VM now; cancels a migration first */
+int machine_migrate(struct machine *m, const struct machine_migrate_params *params,
+		    struct err *err); /* starts it */
 int machine_migrate_cancel(struct machine *m, struct err *err);
-int machine_set_max_downtime(struct machine *m, uint64_t ns, struct err *err); /* of the migration under way */
+int machine_set_max_downtime(struct machine *m, uint64_t ns,
+			     struct err *err); /* of the migration under way */
 /* Last report (or of the one under way, result MIG_RUNNING); -ENOENT when there was none. */
 int machine_migration_report(struct machine *m, struct mig_report *ret, struct err *err);
-int machine_counters(struct machine *m, void (*fn)(void *opaque, const char *name, uint64_t value), void *opaque, struct err *err);
+int machine_counters(struct machine *m, void (*fn)(void *opaque, const char *name, uint64_t value),
+		     void *opaque, struct err *err);
 /* An eventfd that becomes readable when the state is STOPPED or MIGRATED; the main loop ends then. 0: clean end, else the exit status for the process. */
 int machine_end_fd(struct machine *m);
 int machine_exit_status(struct machine *m);

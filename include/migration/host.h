@@ -32,9 +32,11 @@ struct mig_source_ops {
 
 struct mig_destination_ops {
 	/* Check CONFIG and build the VM, stopped. Nothing is left behind on failure. *ret_restore_ns: a trial restore of all its state. */
-	int (*prepare)(void *host, const void *config, size_t len_bytes, struct gmem **ret_mem, uint64_t *ret_restore_ns, struct err *err);
+	int (*prepare)(void *host, const void *config, size_t len_bytes, struct gmem **ret_mem,
+		       uint64_t *ret_restore_ns, struct err *err);
 	/* Decode and check all sections, then apply. */
-	int (*load)(void *host, const void *state, size_t len_bytes, uint64_t pause_real_ns, struct err *err);
+	int (*load)(void *host, const void *state, size_t len_bytes, uint64_t pause_real_ns,
+		    struct err *err);
 	/* Run the vCPUs; the VM is this side's from now on. */
 	int (*start)(void *host, struct err *err);
 };

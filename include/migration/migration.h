@@ -23,19 +23,23 @@ struct mig_observer {
 
 struct mig_send_params {
 	struct policy_params policy;
-	uint64_t max_bandwidth;     /* bytes per second on the wire, 0: none */
+	uint64_t max_bandwidth; /* bytes per second on the wire, 0: none */
 	enum mig_compress compress;
-	int compress_level;         /* 1..9 */
-	unsigned int workers;       /* compression threads; 0: as many as host CPUs less one, at least 1 */
-	atomic_uint_least64_t *max_downtime_ns; /* optional; read before each decision, so that a user may change the ceiling on the way */
-	atomic_bool *cancel;        /* polled; whoever sets it also calls transport_cancel if he wants it at once */
+	int compress_level; /* 1..9 */
+	unsigned int
+		workers; /* compression threads; 0: as many as host CPUs less one, at least 1 */
+	atomic_uint_least64_t *
+		max_downtime_ns; /* optional; read before each decision, so that a user may change the ceiling on the way */
+	atomic_bool *
+		cancel; /* polled; whoever sets it also calls transport_cancel if he wants it at once */
 };
 
 /*
  * Moves the VM behind @host over @t. Blocks; returns 0 when the destination runs the VM. On failure before COMMIT the VM runs again (as it did before) and
  * the dirty log is off. ret_report is always filled in. -EINPROGRESS: COMMIT was sent and no answer came: the VM stays paused (MIG_OUTCOME_UNKNOWN).
  */
-int mig_send(const struct mig_send_params *params, struct transport *t, const struct mig_source_ops *ops, void *host, struct gmem *mem, struct dirty *dirty,
+int mig_send(const struct mig_send_params *params, struct transport *t,
+	     const struct mig_source_ops *ops, void *host, struct gmem *mem, struct dirty *dirty,
 	     const struct mig_observer *observer, struct mig_report *ret_report, struct err *err);
 
 /* Takes a VM from @t. Returns 0 when it runs here. On any error before start the VM must be thrown away by the caller. */
@@ -43,9 +47,11 @@ struct mig_receive_report {
 	uint64_t pages, zero_pages, zpages, bytes, rounds, unproven_seen;
 	uint64_t receive_ns, restore_ns, resume_ns;
 };
-int mig_receive(struct transport *t, const struct mig_destination_ops *ops, void *host, struct mig_receive_report *ret_report, struct err *err);
+int mig_receive(struct transport *t, const struct mig_destination_ops *ops, void *host,
+		struct mig_receive_report *ret_report, struct err *err);
 
 /* Reads a recorded stream (stream.md §5). @dump prints a line a record through @line, verify only the errors and the summary. */
-int mig_stream_check(int fd, bool dump, void (*line)(void *opaque, const char *text), void *opaque, struct err *err);
+int mig_stream_check(int fd, bool dump, void (*line)(void *opaque, const char *text), void *opaque,
+		     struct err *err);
 
 #endif

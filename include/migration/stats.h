@@ -7,19 +7,19 @@
 
 /* What a migration did. Times are CLOCK_MONOTONIC differences in ns, sizes bytes. Filled in by the engine, read by control and tools. */
 struct mig_round {
-	uint32_t number;        /* from 1 */
-	bool last;              /* sent with the vCPUs stopped */
-	uint64_t duration_ns;   /* ROUND_BEGIN to ROUND_ACK (to ROUND_END for the last) */
-	uint64_t pages;         /* sent with data, raw or compressed */
+	uint32_t number; /* from 1 */
+	bool last; /* sent with the vCPUs stopped */
+	uint64_t duration_ns; /* ROUND_BEGIN to ROUND_ACK (to ROUND_END for the last) */
+	uint64_t pages; /* sent with data, raw or compressed */
 	uint64_t zero_pages;
-	uint64_t zpages;        /* of pages: compressed */
-	uint64_t bytes;         /* on the wire, headers included */
-	uint64_t saved_bytes;   /* by compression */
-	uint64_t compress_ns;   /* CPU time of the workers */
-	uint64_t blocked_ns;    /* the sender waited for the link (or the bandwidth limit) */
-	uint64_t collect_ns;    /* dirty log read at its end */
+	uint64_t zpages; /* of pages: compressed */
+	uint64_t bytes; /* on the wire, headers included */
+	uint64_t saved_bytes; /* by compression */
+	uint64_t compress_ns; /* CPU time of the workers */
+	uint64_t blocked_ns; /* the sender waited for the link (or the bandwidth limit) */
+	uint64_t collect_ns; /* dirty log read at its end */
 	uint64_t rearm_ns;
-	uint64_t dirty_pages;   /* found by the collect after it: what is left for the next */
+	uint64_t dirty_pages; /* found by the collect after it: what is left for the next */
 	double dirty_pages_per_s;
 	double bytes_per_s;
 	uint64_t predicted_downtime_ns; /* if it switched after this round */
@@ -30,31 +30,32 @@ enum mig_result { MIG_RUNNING, MIG_COMPLETED, MIG_FAILED, MIG_CANCELLED, MIG_OUT
 
 /* Parts of the downtime, from both ends (the destination's come with READY and STARTED). */
 struct mig_downtime {
-	uint64_t pause_ns;       /* vCPUs stopping */
-	uint64_t collect_ns;     /* last collect */
-	uint64_t memory_ns;      /* last pages handed to the transport */
-	uint64_t save_ns;        /* device and vCPU state captured and encoded */
-	uint64_t send_ns;        /* END handed over until READY, less the destination's restore: what the wire and the receiver's backlog cost */
-	uint64_t restore_ns;     /* destination: decode, check, apply */
-	uint64_t resume_ns;      /* destination: COMMIT received until vCPUs run */
-	uint64_t commit_ns;      /* COMMIT sent until STARTED, less resume: the last exchange */
-	uint64_t total_ns;       /* before the pause call until STARTED arrived, one clock (source) */
+	uint64_t pause_ns; /* vCPUs stopping */
+	uint64_t collect_ns; /* last collect */
+	uint64_t memory_ns; /* last pages handed to the transport */
+	uint64_t save_ns; /* device and vCPU state captured and encoded */
+	uint64_t
+		send_ns; /* END handed over until READY, less the destination's restore: what the wire and the receiver's backlog cost */
+	uint64_t restore_ns; /* destination: decode, check, apply */
+	uint64_t resume_ns; /* destination: COMMIT received until vCPUs run */
+	uint64_t commit_ns; /* COMMIT sent until STARTED, less resume: the last exchange */
+	uint64_t total_ns; /* before the pause call until STARTED arrived, one clock (source) */
 };
 
 #define MIG_MAX_ROUNDS 64 /* kept; later rounds overwrite the last slot but one */
 
 struct mig_report {
 	enum mig_result result;
-	char reason[256];           /* failure text; why it switched when it stalled */
-	char switch_reason[160];    /* the policy's word */
-	bool stalled;               /* rounds stopped shrinking */
+	char reason[256]; /* failure text; why it switched when it stalled */
+	char switch_reason[160]; /* the policy's word */
+	bool stalled; /* rounds stopped shrinking */
 	uint64_t total_ns;
-	uint64_t setup_ns;          /* connect to CONFIG_OK, trial save included */
+	uint64_t setup_ns; /* connect to CONFIG_OK, trial save included */
 	uint64_t bytes_sent;
 	uint64_t npages;
 	uint64_t predicted_downtime_ns; /* at the decision to switch */
 	uint64_t max_downtime_ns;
-	uint64_t cpu_ns;            /* of the sending side's migration threads */
+	uint64_t cpu_ns; /* of the sending side's migration threads */
 	struct mig_downtime downtime;
 	uint32_t nrounds;
 	struct mig_round round[MIG_MAX_ROUNDS];

@@ -14,34 +14,38 @@
  * The one architecture that is linked in (vmm/arch/x86_64 or vmm/arch/aarch64). Called by vmm/vm.c and vmm/vcpu.c only, on the controlling thread
  * unless said otherwise. File descriptors stay vmm/'s.
  */
-struct arch_vm;   /* what the architecture keeps per VM */
+struct arch_vm; /* what the architecture keeps per VM */
 struct arch_vcpu; /* per vCPU */
 
 /* Where this architecture's machine has its devices; what firmware tables and the guest are told, the composition root must build. */
 struct arch_platform {
-	bool mmio;              /* serial and power are on the MMIO bus, else on the port bus */
+	bool mmio; /* serial and power are on the MMIO bus, else on the port bus */
 	uint64_t serial_base;
 	unsigned int serial_gsi;
 	uint64_t power_base;
 	unsigned int power_gsi; /* power button */
-	uint64_t kbc_base;      /* keyboard controller's reset port; 0: none */
+	uint64_t kbc_base; /* keyboard controller's reset port; 0: none */
 };
 extern const struct arch_platform arch_platform;
 
 /* The regions RAM of @ram_bytes occupies (multiple of 2 MiB or the caller's alignment of 256 KiB); returns the number of regions or -EINVAL. */
-int arch_mem_layout(uint64_t ram_bytes, struct gmem_region regions[GMEM_MAX_REGIONS], struct err *err);
+int arch_mem_layout(uint64_t ram_bytes, struct gmem_region regions[GMEM_MAX_REGIONS],
+		    struct err *err);
 
 /* After KVM_CREATE_VM, before memslots: irqchip, PIT, TSS and identity-map addresses. @cpu_model as in vm_config (checked here against the host, before anything is
  * allocated for memory). */
-int arch_vm_create(int kvm_fd, int vm_fd, unsigned int ncpus, const struct buf *cpu_model, struct arch_vm **ret, struct err *err);
+int arch_vm_create(int kvm_fd, int vm_fd, unsigned int ncpus, const struct buf *cpu_model,
+		   struct arch_vm **ret, struct err *err);
 void arch_vm_destroy(struct arch_vm *av);
 
 /* After KVM_CREATE_VCPU: CPUID, MSR defaults, LAPIC id. */
-int arch_vcpu_create(struct arch_vm *av, int vcpu_fd, unsigned int index, struct arch_vcpu **ret, struct err *err);
+int arch_vcpu_create(struct arch_vm *av, int vcpu_fd, unsigned int index, struct arch_vcpu **ret,
+		     struct err *err);
 void arch_vcpu_destroy(struct arch_vcpu *ac);
 
 /* Load the kernel and tables into @mem and set the boot vCPU's registers (api of boot.h of the architecture). */
-int arch_boot(struct arch_vm *av, struct gmem *mem, const struct boot_config *boot, struct err *err);
+int arch_boot(struct arch_vm *av, struct gmem *mem, const struct boot_config *boot,
+	      struct err *err);
 
 /* As vm_cpu_model and vm_state_entries. vCPU entries come first, instance = vCPU index; the order of the table is the order of apply. */
 int arch_cpu_model(struct arch_vm *av, struct buf *out, struct err *err);

@@ -12,23 +12,24 @@
 enum caps_state { CAPS_PRESENT, CAPS_ABSENT, CAPS_UNKNOWN };
 
 struct caps_item {
-	const char *name;   /* "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2", "Intel PML" */
+	const char *name; /* "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2", "Intel PML" */
 	enum caps_state state;
-	int64_t value;      /* KVM_CHECK_EXTENSION's answer, or 0 */
-	char reason[120];   /* why absent or unknown, what it is used for when present */
+	int64_t value; /* KVM_CHECK_EXTENSION's answer, or 0 */
+	char reason[120]; /* why absent or unknown, what it is used for when present */
 };
 
 #define CAPS_MAX_ITEMS 64
 struct caps {
 	int kvm_api;
-	char kvm_module[64];       /* which module drives /dev/kvm: kvm_intel, kvm_amd, kvm_pvm, unknown */
-	char kernel[128];          /* uname release */
+	char kvm_module
+		[64]; /* which module drives /dev/kvm: kvm_intel, kvm_amd, kvm_pvm, unknown */
+	char kernel[128]; /* uname release */
 	unsigned int ncaps;
 	struct caps_item cap[CAPS_MAX_ITEMS];
 	unsigned int nbackends;
-	struct caps_item backend[8];     /* bitmap, manual, ring */
+	struct caps_item backend[8]; /* bitmap, manual, ring */
 	unsigned int naccels;
-	struct caps_item accel[8];       /* Intel PML, AMD PML, arm64 DBM, HDBSS */
+	struct caps_item accel[8]; /* Intel PML, AMD PML, arm64 DBM, HDBSS */
 	enum dirty_kind auto_pick;
 	char auto_reason[160];
 };

@@ -22,8 +22,12 @@ struct gmem;
 enum dirty_kind { DIRTY_AUTO, DIRTY_BITMAP, DIRTY_MANUAL, DIRTY_RING };
 
 enum dirty_flags {
-	DIRTY_SPLIT_REARM = 1 << 0,  /* collect does not rearm: the caller does, in chunks, just before it reads the pages */
-	DIRTY_STARTS_FULL = 1 << 1,  /* the kernel starts with every page dirty (INITIALLY_SET); callers treat all backends so */
+	DIRTY_SPLIT_REARM =
+		1
+		<< 0, /* collect does not rearm: the caller does, in chunks, just before it reads the pages */
+	DIRTY_STARTS_FULL =
+		1
+		<< 1, /* the kernel starts with every page dirty (INITIALLY_SET); callers treat all backends so */
 };
 
 struct dirty_stats {
@@ -32,7 +36,7 @@ struct dirty_stats {
 	uint64_t start_ns;
 	uint64_t collects;
 	uint64_t rearms;
-	uint64_t pages_found;     /* bits that collects delivered, host_log's included */
+	uint64_t pages_found; /* bits that collects delivered, host_log's included */
 	uint64_t ring_full_exits; /* ring backend */
 };
 
@@ -45,7 +49,8 @@ struct dirty_ops {
 	int (*collect)(struct dirty *d, struct bitmap *acc, struct err *err);
 	/* SPLIT_REARM: rearm exactly the pages of [first, first + n) whose bit is set in @pages; first is a multiple of 64, n too unless it ends the
 	 * RAM. No-op elsewhere. */
-	int (*rearm)(struct dirty *d, const struct bitmap *pages, uint64_t first, uint64_t n, struct err *err);
+	int (*rearm)(struct dirty *d, const struct bitmap *pages, uint64_t first, uint64_t n,
+		     struct err *err);
 	/* The last collect, vCPUs stopped and their exits completed: also what hardware buffers, rings or backup bitmaps still hold. What it
 	 * delivers is not rearmed (that would be paid in the downtime): only stop may follow. */
 	int (*finish)(struct dirty *d, struct bitmap *acc, struct err *err);
@@ -69,12 +74,14 @@ struct dirty {
 /* Wrappers every caller uses: they keep the stats, switch gmem's host_log on and off and OR it into what collect and finish deliver. */
 int dirty_start(struct dirty *d, struct err *err);
 int dirty_collect(struct dirty *d, struct bitmap *acc, struct err *err);
-int dirty_rearm(struct dirty *d, const struct bitmap *pages, uint64_t first, uint64_t n, struct err *err);
+int dirty_rearm(struct dirty *d, const struct bitmap *pages, uint64_t first, uint64_t n,
+		struct err *err);
 int dirty_finish(struct dirty *d, struct bitmap *acc, struct err *err);
 void dirty_stop(struct dirty *d);
 
 /* "auto", "bitmap", "manual", "ring", "ring,entries=N" (N a power of two, 1024..65536). 0 or -EINVAL. */
 #define DIRTY_RING_DEFAULT_ENTRIES 16384u
-int dirty_parse(const char *s, enum dirty_kind *ret_kind, uint32_t *ret_ring_entries, struct err *err);
+int dirty_parse(const char *s, enum dirty_kind *ret_kind, uint32_t *ret_ring_entries,
+		struct err *err);
 
 #endif

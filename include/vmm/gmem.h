@@ -28,8 +28,8 @@ struct gmem_region {
 };
 
 struct gmem_config {
-	enum gmem_backing backing;   /* THP: MADV_HUGEPAGE, mapping aligned to 2 MiB */
-	uint64_t hugepage_bytes;     /* GMEM_HUGETLB: 2 MiB or 1 GiB */
+	enum gmem_backing backing; /* THP: MADV_HUGEPAGE, mapping aligned to 2 MiB */
+	uint64_t hugepage_bytes; /* GMEM_HUGETLB: 2 MiB or 1 GiB */
 	unsigned int nregions;
 	struct gmem_region region[GMEM_MAX_REGIONS]; /* first_page is filled in by gmem_create */
 };

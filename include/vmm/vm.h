@@ -17,15 +17,22 @@
  */
 struct vm;
 
-enum vm_exit_reason { VM_EXIT_SHUTDOWN /* triple fault or KVM_SYSTEM_EVENT */, VM_EXIT_RESET, VM_EXIT_CRASH, VM_EXIT_ERROR };
+enum vm_exit_reason {
+	VM_EXIT_SHUTDOWN /* triple fault or KVM_SYSTEM_EVENT */,
+	VM_EXIT_RESET,
+	VM_EXIT_CRASH,
+	VM_EXIT_ERROR
+};
 
 /* What the machine gives the VM. Accesses come with size 1, 2, 4 or 8; unclaimed reads must fill ones. */
 struct vm_client {
-	void (*pio)(void *opaque, uint16_t port, bool is_write, void *data, unsigned int size_bytes, unsigned int count);
+	void (*pio)(void *opaque, uint16_t port, bool is_write, void *data, unsigned int size_bytes,
+		    unsigned int count);
 	void (*mmio)(void *opaque, uint64_t gpa, bool is_write, void *data, unsigned int len_bytes);
 	/* A vCPU stopped for good; the VM keeps its other vCPUs running until the machine pauses it. Must not block or call back into the VM.
 	 * @text is valid during the call. */
-	void (*exited)(void *opaque, enum vm_exit_reason reason, unsigned int vcpu, const char *text);
+	void (*exited)(void *opaque, enum vm_exit_reason reason, unsigned int vcpu,
+		       const char *text);
 	void *opaque;
 };
 
@@ -36,14 +43,17 @@ struct vm_config {
 	enum dirty_kind dirty;
 	uint32_t ring_entries;
 	struct gmem_config mem;
-	const char *pin;        /* "0-1,4": vCPU i runs on the i-th host CPU of the list (wraps); NULL: not pinned */
-	const struct buf *cpu_model; /* incoming migration: the source's cpu sections (see vm_cpu_model); NULL: this host's default */
+	const char *
+		pin; /* "0-1,4": vCPU i runs on the i-th host CPU of the list (wraps); NULL: not pinned */
+	const struct buf *
+		cpu_model; /* incoming migration: the source's cpu sections (see vm_cpu_model); NULL: this host's default */
 };
 
 /* Fills in mem->region for @ram_bytes of RAM as the architecture lays it out. -EINVAL. */
 int vm_mem_layout(uint64_t ram_bytes, struct gmem_config *mem, struct err *err);
 
-int vm_create(const struct vm_config *config, const struct vm_client *client, struct vm **ret, struct err *err);
+int vm_create(const struct vm_config *config, const struct vm_client *client, struct vm **ret,
+	      struct err *err);
 void vm_destroy(struct vm *vm);
 
 struct gmem *vm_mem(struct vm *vm);
@@ -52,11 +62,11 @@ unsigned int vm_ncpus(const struct vm *vm);
 
 /* Fresh boot: load kernel, initrd and firmware tables into memory and set the boot vCPU's registers. See vmm/arch.h for the loaders' rules. */
 struct boot_config {
-	const char *kernel_path;   /* NULL: the image below */
-	const void *kernel_image;  /* built-in image, borrowed for the call */
+	const char *kernel_path; /* NULL: the image below */
+	const void *kernel_image; /* built-in image, borrowed for the call */
 	size_t kernel_image_bytes;
-	const char *initrd_path;   /* NULL: none */
-	const char *cmdline;       /* "" when none */
+	const char *initrd_path; /* NULL: none */
+	const char *cmdline; /* "" when none */
 };
 int vm_boot(struct vm *vm, const struct boot_config *boot, struct err *err);
 
@@ -82,6 +92,7 @@ int vm_cpu_model(struct vm *vm, struct buf *out, struct err *err);
 unsigned int vm_state_entries(struct vm *vm, struct state_entry *entries, unsigned int max);
 
 /* Per-VM counters from KVM's binary statistics (api.rst 4.131), summed over vCPUs; -ENOTSUP where the host has none. Calls fn for each counter. */
-int vm_counters(struct vm *vm, void (*fn)(void *opaque, const char *name, uint64_t value), void *opaque, struct err *err);
+int vm_counters(struct vm *vm, void (*fn)(void *opaque, const char *name, uint64_t value),
+		void *opaque, struct err *err);
 
 #endif
