@@ -161,19 +161,6 @@ bool vm_is_paused(const struct vm *vm)
 	return !vm->running;
 }
 
-int vm_mem_layout(uint64_t ram_bytes, struct gmem_config *mem, struct err *err)
-{
-	struct gmem_region region[GMEM_MAX_REGIONS] = { 0 };
-	int n = arch_mem_layout(ram_bytes, region, err);
-
-	if (n < 0)
-		return n;
-	mem->nregions = (unsigned int)n;
-	for (int i = 0; i < n; i++)
-		mem->region[i] = region[i];
-	return 0;
-}
-
 int vm_boot(struct vm *vm, const struct boot_config *boot, struct err *err)
 {
 	return arch_boot(vm->arch, vm->mem, boot, err);

@@ -49,9 +49,6 @@ struct vm_config {
 		cpu_model; /* incoming migration: the source's cpu sections (see vm_cpu_model); NULL: this host's default */
 };
 
-/* Fills in mem->region for @ram_bytes of RAM as the architecture lays it out. -EINVAL. */
-int vm_mem_layout(uint64_t ram_bytes, struct gmem_config *mem, struct err *err);
-
 int vm_create(const struct vm_config *config, const struct vm_client *client, struct vm **ret,
 	      struct err *err);
 void vm_destroy(struct vm *vm);
