@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <getopt.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -171,11 +172,15 @@ static void print_help(const char *command, int who)
 	printf("  %-22s %s\n", "--help", "this text");
 }
 
-static int __attribute__((format(printf, 2, 0)))
-usage_error(const char *command, const char *fmt, const char *what)
+static int __attribute__((format(printf, 2, 3)))
+usage_error(const char *command, const char *fmt, ...)
 {
+	va_list ap;
+
 	fprintf(stderr, "vmm %s: ", command);
-	fprintf(stderr, fmt, what);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
 	fprintf(stderr, "\n");
 	return EXIT_USAGE + 1;
 }
@@ -224,12 +229,8 @@ int vm_options_parse(struct vm_options *o, bool receive, int argc, char **argv)
 		if (c == '?')
 			return usage_error(argv[0], "unknown option \"%s\"; --help lists them",
 					   argv[optind - 1]);
-		if (options[c - 1000].set(o, optarg, &err)) {
-			char line[320];
-
-			snprintf(line, sizeof(line), "--%s: %s", options[c - 1000].name, err.msg);
-			return usage_error(argv[0], "%s", line);
-		}
+		if (options[c - 1000].set(o, optarg, &err))
+			return usage_error(argv[0], "--%s: %s", options[c - 1000].name, err.msg);
 	}
 	if (optind < argc)
 		return usage_error(argv[0], "unexpected argument \"%s\"", argv[optind]);
