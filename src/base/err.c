@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/num.h"
+
 __attribute__((format(printf, 3, 0))) static void set_text(struct err *e, int code, const char *fmt,
 							   va_list ap)
 {
@@ -18,8 +20,10 @@ __attribute__((format(printf, 3, 0))) static void set_text(struct err *e, int co
 static void append(struct err *e, const char *text)
 {
 	size_t used = strlen(e->msg);
+	size_t n = MIN(strlen(text), sizeof(e->msg) - 1 - used);
 
-	strncat(e->msg, text, sizeof(e->msg) - 1 - used);
+	memcpy(e->msg + used, text, n);
+	e->msg[used + n] = '\0';
 }
 
 int(err_set)(struct err *e, int code, const char *fmt, ...)
