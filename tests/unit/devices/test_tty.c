@@ -3,12 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pty.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -428,6 +430,76 @@ static void stdio_over_pipes(void **state)
 	close(out[1]);
 }
 
+struct terminal {
+	struct loop *loop;
+	struct tty *t;
+};
+
+static void echo_back(void *opaque, const uint8_t *data, size_t len_bytes)
+{
+	struct terminal *term = opaque;
+
+	tty_write(term->t, (const uint8_t *)"<", 1);
+	tty_write(term->t, data, len_bytes);
+	tty_write(term->t, (const uint8_t *)">", 1);
+}
+
+static void stop_loop(void *opaque)
+{
+	struct terminal *term = opaque;
+
+	loop_stop(term->loop);
+}
+
+/* The child's part: a console on a terminal of its own until Ctrl-A X; what ends it otherwise is the exit status. */
+static int terminal_session(void)
+{
+	struct terminal term = { 0 };
+	const struct tty_input input = { echo_back, &term };
+	struct termios before, during, after;
+
+	if (tcgetattr(0, &before) || loop_create(&term.loop, NULL) ||
+	    tty_create("stdio", term.loop, &input, &term.t, NULL))
+		return 1;
+	tty_set_quit(term.t, stop_loop, &term);
+	if (tcgetattr(0, &during) || (during.c_lflag & (ICANON | ECHO | ISIG)) ||
+	    !(during.c_oflag & OPOST))
+		return 2;
+	tty_write(term.t, (const uint8_t *)"ready", 5);
+	if (loop_run(term.loop))
+		return 3;
+	tty_destroy(term.t);
+	loop_destroy(term.loop);
+	if (tcgetattr(0, &after) || after.c_lflag != before.c_lflag ||
+	    after.c_iflag != before.c_iflag || after.c_oflag != before.c_oflag)
+		return 4;
+	return 0;
+}
+
+static void stdio_on_a_terminal(void **state)
+{
+	int fd, status;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = forkpty(&fd, NULL, NULL, NULL);
+	assert_true(pid >= 0);
+	if (!pid)
+		_exit(terminal_session());
+	expect_output(fd, "ready");
+	assert_int_equal(write(fd, "\x03", 1), 1); /* Ctrl-C is the guest's */
+	expect_output(fd, "<\x03>");
+	assert_int_equal(write(fd, "a\x01\x01", 3), 3);
+	expect_output(fd, "<a\x01>");
+	assert_int_equal(write(fd, "\x01q.", 3), 3);
+	expect_output(fd, "<q.>");
+	assert_int_equal(write(fd, "\x01x", 2), 2);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	close(fd);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -448,6 +520,7 @@ int main(void)
 		TEST(unix_path_too_long),
 		TEST(pty_both_ways),
 		TEST(stdio_over_pipes),
+		cmocka_unit_test(stdio_on_a_terminal),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
