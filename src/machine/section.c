@@ -32,11 +32,12 @@ static int check(const void *image, struct err *err)
 }
 
 static const struct state_field fields[] = {
+	/* First: the reader of recorded streams takes the size of memory from here without knowing the rest. */
+	STATE_FIELD_(struct machine_section, ram_bytes, STATE_U64, 1),
 	STATE_FIELD_U8(struct machine_section, name),
 	STATE_FIELD_U8(struct machine_section, kernel_name),
 	STATE_FIELD_(struct machine_section, ncpus, STATE_U32, 1),
 	STATE_FIELD_(struct machine_section, backing, STATE_U32, 1),
-	STATE_FIELD_(struct machine_section, ram_bytes, STATE_U64, 1),
 	STATE_FIELD_(struct machine_section, hugepage_bytes, STATE_U64, 1),
 	STATE_FIELD_(struct machine_section, nregions, STATE_U32, 1),
 	STATE_FIELD_(struct machine_section, paused, STATE_U8, 1),
