@@ -107,6 +107,7 @@ void cpuid_guest_default(const struct cpuid_table *host, struct cpuid_table *ret
 			ret->entry[n++] = e;
 	}
 	ret->nentries = n;
+	memset(&ret->entry[n], 0, (CPUID_MAX_ENTRIES - n) * sizeof(ret->entry[0]));
 }
 
 /* ---- topology ---- */

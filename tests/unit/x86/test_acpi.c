@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The firmware tables: lengths, checksums, links, and what iasl makes of the bytecode. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/bytes.h"
+#include "vmm/arch/x86_64/acpi.h"
+#include "vmm/arch/x86_64/layout.h"
+
+#define GPA 0xe0000u
+
+static uint8_t sum(const uint8_t *p, size_t n)
+{
+	uint8_t s = 0;
+
+	while (n--)
+		s = (uint8_t)(s + *p++);
+	return s;
+}
+
+/* The table at guest address @gpa, checked. */
+static const uint8_t *table(const struct buf *b, uint64_t gpa, const char *signature,
+			    uint32_t *ret_len)
+{
+	const uint8_t *t;
+
+	assert_in_range(gpa, GPA, GPA + b->len_bytes - 36);
+	assert_int_equal(gpa % 16, 0);
+	t = b->data + (gpa - GPA);
+	assert_memory_equal(t, signature, 4);
+	*ret_len = le32_get(t + 4);
+	assert_in_range(*ret_len, 36, b->len_bytes - (gpa - GPA));
+	assert_int_equal(sum(t, *ret_len), 0);
+	return t;
+}
+
+static void check_madt(const uint8_t *t, uint32_t len, unsigned int ncpus)
+{
+	unsigned int lapics = 0, ioapics = 0, nmis = 0;
+
+	assert_int_equal(le32_get(t + 36), LAYOUT_LAPIC);
+	for (uint32_t at = 44; at < len; at += t[at + 1]) {
+		assert_true(t[at + 1] >= 2 && t[at + 1] <= len - at);
+		switch (t[at]) {
+		case 0:
+			assert_int_equal(t[at + 3], lapics); /* APIC id = vCPU index */
+			assert_int_equal(le32_get(t + at + 4), 1);
+			lapics++;
+			break;
+		case 1:
+			assert_int_equal(le32_get(t + at + 4), LAYOUT_IOAPIC);
+			ioapics++;
+			break;
+		case 4:
+			nmis++;
+			break;
+		default:
+			fail_msg("MADT entry of type %u", t[at]);
+		}
+	}
+	assert_int_equal(lapics, ncpus);
+	assert_int_equal(ioapics, 1);
+	assert_int_equal(nmis, 1);
+}
+
+static void check_tables(unsigned int ncpus)
+{
+	struct buf b = { 0 };
+	const uint8_t *xsdt, *fadt, *madt;
+	uint32_t len, dsdt_len;
+
+	acpi_build(ncpus, GPA, &b);
+	assert_true(buf_ok(&b));
+	assert_true(b.len_bytes <= LAYOUT_ACPI_MAX);
+	assert_memory_equal(b.data, "RSD PTR ", 8);
+	assert_int_equal(sum(b.data, 20), 0);
+	assert_int_equal(sum(b.data, 36), 0);
+	xsdt = table(&b, le64_get(b.data + 24), "XSDT", &len);
+	assert_int_equal(len, 36 + 2 * 8);
+	fadt = table(&b, le64_get(xsdt + 36), "FACP", &len);
+	assert_int_equal(len, 276);
+	assert_int_equal(le32_get(fadt + 112) >> 20 & 1, 1); /* HW_REDUCED_ACPI */
+	assert_int_equal(le32_get(fadt + 112) >> 10 & 1, 1); /* RESET_REG_SUP */
+	assert_int_equal(le16_get(fadt + 109) & 2, 0); /* no 8042 */
+	assert_int_equal(le64_get(fadt + 120), LAYOUT_POWER_RESET);
+	assert_int_equal(le64_get(fadt + 248), LAYOUT_POWER_SLEEP_CONTROL);
+	assert_int_equal(le64_get(fadt + 260), LAYOUT_POWER_SLEEP_STATUS);
+	table(&b, le64_get(fadt + 140), "DSDT", &dsdt_len);
+	assert_true(dsdt_len > 100);
+	madt = table(&b, le64_get(xsdt + 44), "APIC", &len);
+	check_madt(madt, len, ncpus);
+	buf_fini(&b);
+}
+
+static void test_tables(void **state)
+{
+	check_tables(1);
+	check_tables(2);
+	check_tables(64);
+}
+
+static void write_file(const char *path, const void *data, size_t len)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	assert_int_equal(fwrite(data, 1, len, f), len);
+	assert_int_equal(fclose(f), 0);
+}
+
+/* iasl disassembles the DSDT, finds the objects and compiles its own output again without an error. */
+static void test_iasl(void **state)
+{
+	char dir[] = "/tmp/vmm-test-acpi-XXXXXX";
+	char path[64], cmd[256], text[16384] = "";
+	struct buf b = { 0 };
+	const uint8_t *dsdt;
+	uint32_t len;
+	size_t n;
+	FILE *f;
+
+	if (system("command -v iasl >/dev/null 2>&1")) {
+		print_message("SKIP: iasl is not installed (package acpica-tools)\n");
+		skip();
+	}
+	assert_non_null(mkdtemp(dir));
+	acpi_build(2, GPA, &b);
+	dsdt = table(&b, GPA + 48, "DSDT", &len);
+	snprintf(path, sizeof(path), "%s/dsdt.dat", dir);
+	write_file(path, dsdt, len);
+	snprintf(cmd, sizeof(cmd),
+		 "cd %s && iasl -d dsdt.dat >log 2>&1 && iasl -p again dsdt.dsl >>log 2>&1 || "
+		 "{ cat log; exit 1; }",
+		 dir);
+	assert_int_equal(system(cmd), 0);
+	snprintf(path, sizeof(path), "%s/dsdt.dsl", dir);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	n = fread(text, 1, sizeof(text) - 1, f);
+	fclose(f);
+	assert_true(n > 0);
+	assert_non_null(strstr(text, "Device (COM1)"));
+	assert_non_null(strstr(text, "EisaId (\"PNP0501\")"));
+	assert_non_null(strstr(text, "EisaId (\"PNP0C0C\")"));
+	assert_non_null(strstr(text, "\"ACPI0013\""));
+	assert_non_null(strstr(text, "Notify (PWRB, 0x80)"));
+	assert_non_null(strstr(text, "Name (_S5"));
+	assert_null(strstr(text, "Unknown"));
+	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
+	assert_int_equal(system(cmd), 0);
+	buf_fini(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_tables),
+		cmocka_unit_test(test_iasl),
+	};
+
+	return cmocka_run_group_tests_name("x86-acpi", tests, NULL, NULL);
+}
