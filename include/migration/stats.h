@@ -34,8 +34,8 @@ struct mig_downtime {
 	uint64_t collect_ns; /* last collect */
 	uint64_t memory_ns; /* last pages handed to the transport */
 	uint64_t save_ns; /* device and vCPU state captured and encoded */
-	uint64_t
-		send_ns; /* END handed over until READY, less the destination's restore: what the wire and the receiver's backlog cost */
+	/* from then until READY, less the destination's restore: state, wire, the receiver's backlog */
+	uint64_t send_ns;
 	uint64_t restore_ns; /* destination: decode, check, apply */
 	uint64_t resume_ns; /* destination: COMMIT received until vCPUs run */
 	uint64_t commit_ns; /* COMMIT sent until STARTED, less resume: the last exchange */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/crc32c.h"
+#include "migration/compress/compress.h"
 #include "vmm/gmem.h"
 
 int place_init(struct place *p, struct gmem *mem, struct mig_receive_report *report,
@@ -23,6 +24,7 @@ void place_fini(struct place *p)
 	bitmap_fini(&p->placed);
 	bitmap_fini(&p->unproven);
 	free(p->payload);
+	inflater_destroy(p->inflater);
 }
 
 static int check_page(struct place *p, uint64_t page, uint32_t crc, struct err *err)

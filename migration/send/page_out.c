@@ -9,10 +9,12 @@
 #include "base/crc32c.h"
 #include "base/num.h"
 #include "migration/send/scan.h"
+#include "migration/send/zpage_out.h"
 #include "vmm/gmem.h"
 
 int page_out_create(struct record_writer *w, const struct gmem *mem, uint64_t max_bandwidth,
-		    uint32_t max_payload, struct page_out **ret, struct err *err)
+		    uint32_t max_payload, struct zpage_out *z, struct page_out **ret,
+		    struct err *err)
 {
 	struct page_out *o = calloc(1, sizeof(*o));
 
@@ -20,6 +22,7 @@ int page_out_create(struct record_writer *w, const struct gmem *mem, uint64_t ma
 		return err_set(err, -ENOMEM, "no memory for the page buffers");
 	o->w = w;
 	o->mem = mem;
+	o->z = z;
 	o->frame_pages = MIN(PAGE_OUT_FRAME_PAGES, max_payload / STREAM_PAGE_BYTES);
 	pace_init(&o->pace, max_bandwidth, clock_mono_ns());
 	*ret = o;
@@ -34,11 +37,12 @@ void page_out_destroy(struct page_out *o)
 void page_out_reset_counts(struct page_out *o)
 {
 	memset(&o->counts, 0, sizeof(o->counts));
+	if (o->z)
+		zpage_out_counts_reset(o->z, o);
 }
 
-/* Wait for the frame under way, then for the bandwidth limit, then start @iov. */
-static int begin_paced(struct page_out *o, const struct iovec *iov, unsigned int niov,
-		       uint64_t bytes, struct err *err)
+int page_out_begin(struct page_out *o, const struct iovec *iov, unsigned int niov, uint64_t bytes,
+		   struct err *err)
 {
 	struct transport *t = o->w->t;
 	uint64_t delay_ns;
@@ -81,7 +85,7 @@ static int send_frame(struct page_out *o, struct err *err)
 	record_encode_header(f->header, REC_PAGES, o->w->seq++, f->meta, meta_len, payload_len);
 	f->iov[0] =
 		(struct iovec){ .iov_base = f->header, .iov_len = STREAM_HEADER_BYTES + meta_len };
-	rc = begin_paced(o, f->iov, f->niov, STREAM_HEADER_BYTES + meta_len + payload_len, err);
+	rc = page_out_begin(o, f->iov, f->niov, STREAM_HEADER_BYTES + meta_len + payload_len, err);
 	if (rc)
 		return rc;
 	o->counts.pages += f->pages.npages;
@@ -109,7 +113,7 @@ static int send_zero(struct page_out *o, struct err *err)
 	record_encode_header(o->w->header, REC_ZERO, o->w->seq++, o->zero_meta, meta_len, 0);
 	iov[0] = (struct iovec){ .iov_base = o->w->header, .iov_len = STREAM_HEADER_BYTES };
 	iov[1] = (struct iovec){ .iov_base = o->zero_meta, .iov_len = meta_len };
-	rc = begin_paced(o, iov, 2, STREAM_HEADER_BYTES + meta_len, err);
+	rc = page_out_begin(o, iov, 2, STREAM_HEADER_BYTES + meta_len, err);
 	if (rc)
 		return rc;
 	return transport_send_wait(o->w->t, err);
@@ -145,9 +149,12 @@ int page_out_page(struct page_out *o, uint64_t page, struct err *err)
 	struct page_frame *f = &o->frame[o->cur];
 	uint8_t *data = gmem_page(o->mem, page);
 	struct page_run *run;
+	int rc;
 
 	if (scan_page_is_zero(data))
 		return page_out_zero(o, page, 1, err);
+	if (o->z && zpage_out_active(o->z))
+		return zpage_out_page(o->z, o, page, err);
 	run = f->pages.nruns ? &f->pages.run[f->pages.nruns - 1] : NULL;
 	if (run && run->first_page + run->count == page) {
 		run->count++;
@@ -160,15 +167,20 @@ int page_out_page(struct page_out *o, uint64_t page, struct err *err)
 		f->iov[f->niov++] =
 			(struct iovec){ .iov_base = data, .iov_len = STREAM_PAGE_BYTES };
 	}
-	if (++f->pages.npages == o->frame_pages)
-		return send_frame(o, err);
-	return 0;
+	if (++f->pages.npages < o->frame_pages)
+		return 0;
+	rc = send_frame(o, err);
+	if (!rc && o->z)
+		zpage_out_stretch(o->z, o);
+	return rc;
 }
 
 int page_out_flush(struct page_out *o, struct err *err)
 {
 	int rc = send_frame(o, err);
 
+	if (!rc && o->z)
+		rc = zpage_out_drain(o->z, o, err);
 	if (!rc)
 		rc = send_zero(o, err);
 	if (!rc)

@@ -12,6 +12,7 @@
 #include "migration/wire/pages.h"
 
 struct gmem;
+struct zpage_out;
 
 /*
  * Page numbers in, PAGES and ZERO records out. Two frames take turns: while the kernel still takes the bytes of one, the checksums of the next are computed.
@@ -23,6 +24,7 @@ struct gmem;
 
 struct page_out_counts {
 	uint64_t pages, zero_pages, zpages, bytes, saved_bytes;
+	uint64_t compress_ns; /* CPU time of the workers */
 	uint64_t paced_ns; /* waited for the bandwidth limit */
 };
 
@@ -38,6 +40,7 @@ struct page_out {
 	struct record_writer *w;
 	const struct gmem *mem;
 	struct pace pace;
+	struct zpage_out *z; /* NULL: compression is off or the destination does not know it */
 	uint32_t frame_pages;
 	unsigned int cur; /* the frame that is being filled; the other may be under way */
 	struct page_frame frame[2];
@@ -47,14 +50,18 @@ struct page_out {
 	struct page_out_counts counts; /* since page_out_reset_counts */
 };
 
-/* @max_payload: the destination's limit from HELLO. -ENOMEM. */
+/* @max_payload: the destination's limit from HELLO. @z: borrowed, may be NULL. -ENOMEM. */
 int page_out_create(struct record_writer *w, const struct gmem *mem, uint64_t max_bandwidth,
-		    uint32_t max_payload, struct page_out **ret, struct err *err);
+		    uint32_t max_payload, struct zpage_out *z, struct page_out **ret,
+		    struct err *err);
 void page_out_destroy(struct page_out *o);
 /* Looks at the page: zero pages join the run of zero pages. */
 int page_out_page(struct page_out *o, uint64_t page, struct err *err);
 /* Pages known to be zero without a look. */
 int page_out_zero(struct page_out *o, uint64_t first, uint64_t count, struct err *err);
+/* For zpage_out: wait for what is under way, then for the bandwidth limit, then start @iov. */
+int page_out_begin(struct page_out *o, const struct iovec *iov, unsigned int niov, uint64_t bytes,
+		   struct err *err);
 /* Everything handed over so far is with the transport, whole, when this returns. */
 int page_out_flush(struct page_out *o, struct err *err);
 /* Like record_write, paced and counted, behind all pages. */

@@ -139,7 +139,7 @@ static int await_ack(struct session *s, uint32_t number, struct err *err)
 	return rc;
 }
 
-static void take_counts(struct session *s, struct mig_round *r)
+void rounds_take_counts(struct session *s, struct mig_round *r)
 {
 	const struct page_out_counts *c = &s->out->counts;
 
@@ -148,6 +148,9 @@ static void take_counts(struct session *s, struct mig_round *r)
 	r->zpages = c->zpages;
 	r->bytes = c->bytes;
 	r->saved_bytes = c->saved_bytes;
+	r->compress_ns = c->compress_ns;
+	r->compress_on = c->zpages != 0;
+	s->report->cpu_ns += c->compress_ns;
 	r->blocked_ns += c->paced_ns;
 	s->sent_pages += c->pages;
 	s->sent_zero_pages += c->zero_pages;
@@ -183,7 +186,7 @@ static int send_round(struct session *s, uint32_t number, struct mig_round *r, s
 	r->number = number;
 	r->duration_ns = clock_mono_ns() - t0;
 	r->rearm_ns = s->dirty->stats.rearm_ns - rearm0;
-	take_counts(s, r);
+	rounds_take_counts(s, r);
 	r->bytes_per_s = (double)r->bytes * 1e9 / (double)(r->duration_ns + 1);
 	return 0;
 }

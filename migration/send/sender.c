@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/num.h"
 #include "migration/send/session.h"
+#include "migration/send/zpage_out.h"
 #include "vmm/dirty.h"
 #include "vmm/gmem.h"
 
@@ -133,9 +134,12 @@ static int set_up(struct session *s, struct err *err)
 		rc = exchange_config(s, err);
 	if (!rc)
 		rc = trial_save(s, err);
+	if (!rc && (hello.features & STREAM_FEATURE_ZPAGES))
+		rc = zpage_out_create(s->params->compress, s->params->workers,
+				      s->params->compress_level, &s->compressor, err);
 	if (!rc)
 		rc = page_out_create(&s->w, s->mem, s->params->max_bandwidth, hello.max_payload,
-				     &s->out, err);
+				     s->compressor, &s->out, err);
 	if (!rc && (bitmap_init(&s->pending, s->mem->npages) ||
 		    bitmap_init(&s->populated, s->mem->npages)))
 		rc = err_set(err, -ENOMEM, "no memory for the page bitmaps");
@@ -237,6 +241,7 @@ int mig_send(const struct mig_send_params *params, struct transport *t,
 		*err = local;
 
 	page_out_destroy(s.out);
+	zpage_out_destroy(s.compressor);
 	bitmap_fini(&s.pending);
 	bitmap_fini(&s.populated);
 	buf_fini(&s.sections);

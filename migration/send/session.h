@@ -12,6 +12,7 @@
 
 struct gmem;
 struct dirty;
+struct zpage_out;
 
 /* The source's side of one migration (private to migration/send): sender.c holds the order of phases, rounds.c the live rounds, switchover.c the rest. */
 struct session {
@@ -27,6 +28,7 @@ struct session {
 	struct record_reader in;
 	struct record_writer w;
 	struct page_out *out;
+	struct zpage_out *compressor; /* NULL: none asked for, or the destination knows none */
 	struct buf sections; /* CONFIG, then STATE */
 	struct bitmap pending; /* what the next round sends */
 	struct bitmap populated; /* first round: pages that have memory behind them */
@@ -39,6 +41,7 @@ struct session {
 		collect_ns; /* measured: what the prediction's fixed part is made of */
 	double bandwidth, dirty_rate;
 	uint64_t predicted_ns;
+	uint64_t memory_sent_ns; /* the last round's pages were handed to the transport */
 	bool paused; /* by this migration */
 	bool committed; /* COMMIT was handed to the transport */
 };
@@ -51,6 +54,8 @@ uint64_t session_fixed_ns(const struct session *s);
 int rounds_run(struct session *s, struct err *err);
 /* One round's pages out of s->pending, which is emptied. @live: rearm each chunk before it is read. */
 int rounds_send_pages(struct session *s, bool live, bool first, struct err *err);
+/* Adds what the round sent so far to @r and to the session's totals. */
+void rounds_take_counts(struct session *s, struct mig_round *r);
 /* Stop the VM, send the rest and the state, hand it over. */
 int switchover_run(struct session *s, struct err *err);
 

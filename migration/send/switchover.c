@@ -55,12 +55,7 @@ static int send_last_round(struct session *s, struct mig_round *r, struct err *e
 	buf_clear(&s->w.meta);
 	rec_round_end_encode(&end, &s->w.meta);
 	rc = page_out_record(s->out, REC_ROUND_END, err);
-	r->pages = s->out->counts.pages;
-	r->zero_pages = s->out->counts.zero_pages;
-	r->zpages = s->out->counts.zpages;
-	r->saved_bytes = s->out->counts.saved_bytes;
-	s->sent_pages += r->pages;
-	s->sent_zero_pages += r->zero_pages;
+	rounds_take_counts(s, r);
 	return rc;
 }
 
@@ -82,7 +77,7 @@ static int send_rest(struct session *s, uint64_t pause_real_ns, struct err *err)
 	t2 = clock_mono_ns();
 	if (!rc)
 		rc = send_last_round(s, &last, err);
-	t3 = clock_mono_ns();
+	t3 = s->memory_sent_ns = clock_mono_ns();
 	if (!rc)
 		rc = send_state(s, err);
 	if (rc)
@@ -112,7 +107,7 @@ static int send_rest(struct session *s, uint64_t pause_real_ns, struct err *err)
 static int await_ready(struct session *s, struct err *err)
 {
 	struct mig_downtime *d = &s->report->downtime;
-	uint64_t t0 = clock_mono_ns(), waited;
+	uint64_t waited;
 	struct record_header h;
 	const uint8_t *meta;
 	struct rec_ready ready;
@@ -123,7 +118,7 @@ static int await_ready(struct session *s, struct err *err)
 		rc = rec_ready_decode(meta, h.meta_len, &ready, err);
 	if (rc)
 		return rc;
-	waited = clock_mono_ns() - t0;
+	waited = clock_mono_ns() - s->memory_sent_ns;
 	d->restore_ns = ready.restore_ns;
 	d->send_ns = waited > ready.restore_ns ? waited - ready.restore_ns : 0;
 	return 0;

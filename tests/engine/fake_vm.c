@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fake_vm.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <cmocka.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+
+/* --- the dirty log: bits set by the writer after each write, cleared by rearm --- */
+
+static int log_start(struct dirty *d, struct err *err)
+{
+	struct fake_dirty *f = (struct fake_dirty *)d;
+
+	(void)err;
+	f->on = true;
+	return 0;
+}
+
+static int log_collect(struct dirty *d, struct bitmap *acc, struct err *err)
+{
+	struct fake_dirty *f = (struct fake_dirty *)d;
+
+	(void)err;
+	for (uint64_t i = 0; i < f->log.nbits; i++)
+		if ((__atomic_load_n(&f->log.words[i / 64], __ATOMIC_ACQUIRE) >> (i % 64)) & 1)
+			bitmap_set(acc, i);
+	return 0;
+}
+
+static int log_rearm(struct dirty *d, const struct bitmap *pages, uint64_t first, uint64_t n,
+		     struct err *err)
+{
+	struct fake_dirty *f = (struct fake_dirty *)d;
+
+	(void)err;
+	for (uint64_t w = first / 64; w < bitmap_nwords(first + n); w++)
+		__atomic_and_fetch(&f->log.words[w], ~pages->words[w], __ATOMIC_ACQ_REL);
+	return 0;
+}
+
+static void log_stop(struct dirty *d)
+{
+	((struct fake_dirty *)d)->on = false;
+}
+
+static const struct dirty_ops log_ops = {
+	.name = "fake",
+	.flags = DIRTY_SPLIT_REARM,
+	.start = log_start,
+	.collect = log_collect,
+	.rearm = log_rearm,
+	.finish = log_collect,
+	.stop = log_stop,
+};
+
+/* --- the source --- */
+
+static void *writer(void *opaque)
+{
+	struct fake_source *s = opaque;
+	uint64_t i = 0;
+
+	while (!atomic_load(&s->quit)) {
+		if (!atomic_load(&s->running)) {
+			atomic_store(&s->parked, true);
+			sched_yield();
+			continue;
+		}
+		atomic_store(&s->parked, false);
+		if (!atomic_load(&s->running))
+			continue;
+		for (unsigned int k = 0; k < 8; k++, i++) {
+			uint64_t page = i * 7919 % s->hot_pages;
+
+			__atomic_store_n((uint64_t *)(void *)gmem_page(s->mem, page) + i % 512,
+					 i + 1, __ATOMIC_RELAXED);
+			__atomic_thread_fence(__ATOMIC_SEQ_CST);
+			bitmap_set_atomic(&s->dirty.log, page);
+			s->counter++;
+		}
+		nanosleep(&(struct timespec){ .tv_nsec = 20000 }, NULL);
+	}
+	return NULL;
+}
+
+void fake_source_init(struct fake_source *s, unsigned int hot_pages)
+{
+	const struct gmem_config config = {
+		.backing = GMEM_4K,
+		.nregions = 1,
+		.region = { { .gpa = 0, .len_bytes = (uint64_t)FAKE_PAGES * GMEM_PAGE_SIZE } },
+	};
+	uint64_t x = 88172645463325252ull;
+
+	memset(s, 0, sizeof(*s));
+	assert_int_equal(gmem_create(&config, &s->mem, NULL), 0);
+	/* A third of the pages stays untouched, a third is written with zeros, a third holds noise. */
+	for (uint64_t page = 0; page < FAKE_PAGES; page++) {
+		uint64_t *words = (uint64_t *)(void *)gmem_page(s->mem, page);
+
+		for (unsigned int k = 0; k < 512 && page % 3; k++) {
+			x ^= x << 13;
+			x ^= x >> 7;
+			x ^= x << 17;
+			words[k] = page % 3 == 1 ? 0 : x;
+		}
+	}
+	assert_int_equal(bitmap_init(&s->dirty.log, FAKE_PAGES), 0);
+	s->dirty.d.ops = &log_ops;
+	s->dirty.d.mem = s->mem;
+	s->hot_pages = hot_pages;
+	atomic_store(&s->running, true);
+	atomic_store(&s->parked, !hot_pages);
+	if (hot_pages)
+		assert_int_equal(pthread_create(&s->writer, NULL, writer, s), 0);
+}
+
+void fake_source_fini(struct fake_source *s)
+{
+	atomic_store(&s->quit, true);
+	if (s->hot_pages)
+		pthread_join(s->writer, NULL);
+	bitmap_fini(&s->dirty.log);
+	gmem_destroy(s->mem);
+}
+
+static int source_describe(void *host, struct buf *out, struct err *err)
+{
+	struct fake_source *s = host;
+
+	(void)err;
+	buf_u64(out, s->mem->npages);
+	return 0;
+}
+
+static int source_pause(void *host, struct err *err)
+{
+	struct fake_source *s = host;
+
+	(void)err;
+	s->pauses++;
+	atomic_store(&s->running, false);
+	if (s->hot_pages)
+		atomic_store(&s->parked, false);
+	while (!atomic_load(&s->parked))
+		sched_yield();
+	return 0;
+}
+
+static int source_resume(void *host, struct err *err)
+{
+	struct fake_source *s = host;
+
+	(void)err;
+	assert_false(s->committed);
+	s->resumes++;
+	atomic_store(&s->running, true);
+	return 0;
+}
+
+/* One section, as state.md defines it: name "fake", the counter. */
+static int source_save(void *host, struct buf *out, struct err *err)
+{
+	struct fake_source *s = host;
+
+	if (s->fail_save)
+		return err_set(err, -EIO, "fake: cannot save");
+	buf_u8(out, 4);
+	buf_put(out, "fake", 4);
+	buf_u32(out, 0);
+	buf_u16(out, 1);
+	buf_u32(out, 8);
+	buf_u64(out, s->counter);
+	return 0;
+}
+
+static int source_commit(void *host, struct err *err)
+{
+	struct fake_source *s = host;
+
+	if (s->cancel_at_commit)
+		return err_set(err, -ECANCELED, "cancelled");
+	s->committed = true;
+	return 0;
+}
+
+static void source_uncommit(void *host)
+{
+	((struct fake_source *)host)->committed = false;
+}
+
+const struct mig_source_ops fake_source_ops = {
+	.describe = source_describe,
+	.pause = source_pause,
+	.resume = source_resume,
+	.save = source_save,
+	.commit = source_commit,
+	.uncommit = source_uncommit,
+};
+
+/* --- the destination --- */
+
+static int destination_prepare(void *host, const void *config, size_t len_bytes,
+			       struct gmem **ret_mem, uint64_t *ret_restore_ns, struct err *err)
+{
+	struct fake_destination *d = host;
+	struct gmem_config c = { .backing = GMEM_4K, .nregions = 1 };
+	int rc;
+
+	if (d->fail_prepare)
+		return err_set(err, -ENOMEM, "fake: no memory for 8 MiB of RAM");
+	if (len_bytes != 8)
+		return err_set(err, -EBADMSG, "fake: bad config");
+	c.region[0].len_bytes = le64_get(config) * GMEM_PAGE_SIZE;
+	rc = gmem_create(&c, &d->mem, err);
+	if (rc)
+		return rc;
+	d->prepared = true;
+	*ret_mem = d->mem;
+	*ret_restore_ns = 1000;
+	return 0;
+}
+
+static int destination_load(void *host, const void *state, size_t len_bytes, uint64_t pause_real_ns,
+			    struct err *err)
+{
+	struct fake_destination *d = host;
+
+	(void)pause_real_ns;
+	if (d->fail_load)
+		return err_set(err, -EBADMSG, "fake: state of a machine nobody built");
+	if (len_bytes != 23)
+		return err_set(err, -EBADMSG, "fake: %zu bytes of state", len_bytes);
+	d->counter = le64_get((const uint8_t *)state + 15);
+	d->loaded = true;
+	return 0;
+}
+
+static int destination_start(void *host, struct err *err)
+{
+	struct fake_destination *d = host;
+
+	if (d->fail_start)
+		return err_set(err, -EIO, "fake: vCPU 0 does not start");
+	d->running = true;
+	return 0;
+}
+
+const struct mig_destination_ops fake_destination_ops = {
+	.prepare = destination_prepare,
+	.load = destination_load,
+	.start = destination_start,
+};
+
+void fake_destination_fini(struct fake_destination *d)
+{
+	gmem_destroy(d->mem);
+	memset(d, 0, sizeof(*d));
+}
+
+/* --- attempts --- */
+
+struct receiving {
+	struct attempt *a;
+	struct fake_destination *d;
+	struct transport *t;
+};
+
+static void *receive_thread(void *opaque)
+{
+	struct receiving *r = opaque;
+
+	r->a->receive_rc =
+		mig_receive(r->t, &fake_destination_ops, r->d, &r->a->received, &r->a->receive_err);
+	transport_destroy(r->t);
+	return NULL;
+}
+
+void attempt_defaults(struct attempt *a)
+{
+	memset(a, 0, sizeof(*a));
+	a->params.policy.max_downtime_ns = 300 * NS_PER_MS;
+	a->params.policy.timeout_ns = 60 * NS_PER_S;
+	a->params.policy.switch_on_timeout = true;
+	a->params.compress = MIG_COMPRESS_NONE;
+	a->params.compress_level = 1;
+}
+
+void attempt_run(struct attempt *a, struct fake_source *s, struct fake_destination *d,
+		 struct transport *at_source, struct transport *at_destination)
+{
+	struct receiving r = { .a = a, .d = d, .t = at_destination };
+	pthread_t thread;
+
+	a->params.cancel = &s->cancel;
+	assert_int_equal(pthread_create(&thread, NULL, receive_thread, &r), 0);
+	a->send_rc = mig_send(&a->params, at_source, &fake_source_ops, s, s->mem, &s->dirty.d, NULL,
+			      &a->report, &a->send_err);
+	transport_destroy(at_source);
+	pthread_join(thread, NULL);
+}
+
+void transport_pair(struct transport **ret_a, struct transport **ret_b)
+{
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	assert_int_equal(transport_from_socket(fds[0], "destination", ret_a, NULL), 0);
+	assert_int_equal(transport_from_socket(fds[1], "source", ret_b, NULL), 0);
+}
+
+void assert_one_owner(const struct attempt *a, struct fake_source *s, struct fake_destination *d)
+{
+	bool source_runs = atomic_load(&s->running);
+
+	assert_false(source_runs && d->running);
+	assert_false(s->dirty.on);
+	if (!source_runs && !d->running)
+		assert_int_equal(a->send_rc, -EINPROGRESS);
+	if (!a->send_rc)
+		assert_true(d->running);
+	if (source_runs) {
+		assert_int_not_equal(a->send_rc, 0);
+		assert_false(s->committed);
+	}
+	if (d->running) {
+		assert_int_equal(a->receive_rc, 0);
+		assert_int_equal(d->counter, s->counter);
+		assert_memory_equal(d->mem->base, s->mem->base, FAKE_PAGES * GMEM_PAGE_SIZE);
+	}
+}

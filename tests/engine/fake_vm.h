@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef TESTS_ENGINE_FAKE_VM_H
+#define TESTS_ENGINE_FAKE_VM_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "migration/migration.h"
+#include "vmm/dirty.h"
+#include "vmm/gmem.h"
+
+/*
+ * Two VMs without KVM for engine tests: memory, a dirty log that a writer thread feeds, a few bytes of state, and the flags that show who runs. A source may be
+ * moved several times in a row.
+ */
+#define FAKE_PAGES 2048u
+
+struct fake_dirty {
+	struct dirty d;
+	struct bitmap log;
+	bool on;
+};
+
+struct fake_source {
+	struct gmem *mem;
+	struct fake_dirty dirty;
+	atomic_bool running;
+	bool committed;
+	uint64_t counter; /* the "vCPU state": written by the writer, moved by save */
+	pthread_t writer;
+	atomic_bool quit;
+	atomic_bool parked;
+	unsigned int hot_pages; /* the writer's working set; 0: no writer */
+	unsigned int pauses, resumes;
+	atomic_bool cancel;
+	bool cancel_at_commit;
+	bool fail_save;
+};
+
+struct fake_destination {
+	struct gmem *mem;
+	bool prepared, loaded, running;
+	uint64_t counter;
+	bool fail_prepare, fail_load, fail_start;
+};
+
+extern const struct mig_source_ops fake_source_ops;
+extern const struct mig_destination_ops fake_destination_ops;
+
+void fake_source_init(struct fake_source *s, unsigned int hot_pages);
+void fake_source_fini(struct fake_source *s);
+void fake_destination_fini(struct fake_destination *d);
+
+/* One attempt over the two ends of a connection; runs the receiver on a thread. Both transports are destroyed. */
+struct attempt {
+	struct mig_send_params params;
+	int send_rc, receive_rc;
+	struct err send_err, receive_err;
+	struct mig_report report;
+	struct mig_receive_report received;
+};
+void attempt_run(struct attempt *a, struct fake_source *s, struct fake_destination *d,
+		 struct transport *at_source, struct transport *at_destination);
+void attempt_defaults(struct attempt *a);
+
+/* A connected pair over a socket pair. */
+void transport_pair(struct transport **ret_a, struct transport **ret_b);
+
+/* What must hold after every attempt, whatever happened in it: never both run, never none without -EINPROGRESS; and when the destination runs, its memory and state are the source's. */
+void assert_one_owner(const struct attempt *a, struct fake_source *s, struct fake_destination *d);
+
+#endif

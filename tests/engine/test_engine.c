@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "fake_vm.h"
+
+/* The real sender and receiver over a socket pair, with VMs that are only memory. */
+
+static void move_once(struct attempt *a, unsigned int hot_pages, struct fake_destination *d,
+		      struct fake_source *s)
+{
+	struct transport *x, *y;
+
+	fake_source_init(s, hot_pages);
+	transport_pair(&x, &y);
+	attempt_run(a, s, d, x, y);
+	assert_one_owner(a, s, d);
+}
+
+static void test_idle(void **state)
+{
+	struct fake_destination d = { 0 };
+	struct fake_source s;
+	struct attempt a;
+
+	(void)state;
+	attempt_defaults(&a);
+	move_once(&a, 0, &d, &s);
+	assert_int_equal(a.send_rc, 0);
+	assert_int_equal(a.report.result, MIG_COMPLETED);
+	/* A third holds noise, the rest is zero: written or not, no zero page travels as data. */
+	assert_int_equal(a.received.pages, FAKE_PAGES / 3);
+	assert_int_equal(a.received.zero_pages, FAKE_PAGES - FAKE_PAGES / 3);
+	assert_int_equal(a.received.unproven_seen, 0);
+	assert_int_equal(a.report.round[0].pages, FAKE_PAGES / 3);
+	assert_int_equal(a.report.bytes_sent, a.received.bytes);
+	fake_destination_fini(&d);
+	fake_source_fini(&s);
+}
+
+static void test_writer(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < 20; i++) {
+		struct fake_destination d = { 0 };
+		struct fake_source s;
+		struct attempt a;
+
+		attempt_defaults(&a);
+		move_once(&a, 1u << (i % 11), &d, &s);
+		assert_int_equal(a.send_rc, 0);
+		assert_true(a.report.nrounds >= 2);
+		fake_destination_fini(&d);
+		fake_source_fini(&s);
+	}
+}
+
+static void test_compressed(void **state)
+{
+	struct fake_destination d = { 0 };
+	struct fake_source s;
+	struct attempt a;
+
+	(void)state;
+	attempt_defaults(&a);
+	a.params.compress = MIG_COMPRESS_ZLIB;
+	a.params.workers = 2;
+	move_once(&a, 512, &d, &s);
+	assert_int_equal(a.send_rc, 0);
+	assert_true(a.received.zpages > 0); /* pages that were zero but for one word */
+	fake_destination_fini(&d);
+	fake_source_fini(&s);
+}
+
+static void test_refused_before_memory(void **state)
+{
+	struct fake_destination d = { .fail_prepare = true };
+	struct fake_source s;
+	struct attempt a;
+
+	(void)state;
+	attempt_defaults(&a);
+	move_once(&a, 16, &d, &s);
+	assert_int_equal(a.send_rc, -EREMOTEIO);
+	assert_non_null(strstr(a.send_err.msg, "no memory for 8 MiB"));
+	assert_int_equal(a.report.nrounds, 0);
+	assert_true(atomic_load(&s.running));
+	fake_destination_fini(&d);
+	fake_source_fini(&s);
+}
+
+static void test_refused_state(void **state)
+{
+	struct fake_destination d = { .fail_load = true };
+	struct fake_source s;
+	struct attempt a;
+
+	(void)state;
+	attempt_defaults(&a);
+	move_once(&a, 16, &d, &s);
+	assert_int_equal(a.send_rc, -EREMOTEIO);
+	assert_non_null(strstr(a.send_err.msg, "a machine nobody built"));
+	assert_true(atomic_load(&s.running));
+	fake_destination_fini(&d);
+	fake_source_fini(&s);
+}
+
+static void test_refused_after_commit(void **state)
+{
+	struct fake_destination d = { .fail_start = true };
+	struct fake_source s;
+	struct attempt a;
+
+	(void)state;
+	attempt_defaults(&a);
+	move_once(&a, 16, &d, &s);
+	assert_int_equal(a.send_rc, -EREMOTEIO);
+	assert_non_null(strstr(a.send_err.msg, "vCPU 0 does not start"));
+	assert_true(atomic_load(&s.running));
+	assert_int_not_equal(a.receive_rc, 0);
+	fake_destination_fini(&d);
+	fake_source_fini(&s);
+}
+
+static void test_cancel_at_the_last_moment(void **state)
+{
+	struct fake_destination d = { 0 };
+	struct fake_source s;
+	struct transport *x, *y;
+	struct attempt a;
+
+	(void)state;
+	attempt_defaults(&a);
+	fake_source_init(&s, 16);
+	s.cancel_at_commit = true;
+	transport_pair(&x, &y);
+	attempt_run(&a, &s, &d, x, y);
+	assert_one_owner(&a, &s, &d);
+	assert_int_equal(a.send_rc, -ECANCELED);
+	assert_int_equal(a.report.result, MIG_CANCELLED);
+	assert_true(d.loaded);
+	assert_false(d.running);
+	assert_non_null(strstr(a.receive_err.msg, "cancelled"));
+
+	/* And again at once, to a new destination. */
+	fake_destination_fini(&d);
+	s.cancel_at_commit = false;
+	attempt_defaults(&a);
+	transport_pair(&x, &y);
+	attempt_run(&a, &s, &d, x, y);
+	assert_one_owner(&a, &s, &d);
+	assert_int_equal(a.send_rc, 0);
+	fake_destination_fini(&d);
+	fake_source_fini(&s);
+}
+
+static void test_cancel_early(void **state)
+{
+	struct fake_destination d = { 0 };
+	struct fake_source s;
+	struct transport *x, *y;
+	struct attempt a;
+
+	(void)state;
+	attempt_defaults(&a);
+	fake_source_init(&s, 16);
+	atomic_store(&s.cancel, true);
+	transport_pair(&x, &y);
+	attempt_run(&a, &s, &d, x, y);
+	assert_one_owner(&a, &s, &d);
+	assert_int_equal(a.send_rc, -ECANCELED);
+	assert_int_equal(a.report.nrounds, 0);
+	fake_destination_fini(&d);
+	fake_source_fini(&s);
+}
+
+static void test_save_fails(void **state)
+{
+	struct fake_destination d = { 0 };
+	struct fake_source s;
+	struct transport *x, *y;
+	struct attempt a;
+
+	(void)state;
+	attempt_defaults(&a);
+	fake_source_init(&s, 16);
+	s.fail_save = true;
+	transport_pair(&x, &y);
+	attempt_run(&a, &s, &d, x, y);
+	assert_one_owner(&a, &s, &d);
+	assert_int_equal(a.send_rc, -EIO);
+	assert_int_equal(a.report.nrounds, 0); /* the trial finds it before any memory moves */
+	assert_non_null(strstr(a.receive_err.msg, "cannot save"));
+	fake_destination_fini(&d);
+	fake_source_fini(&s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_idle),
+		cmocka_unit_test(test_writer),
+		cmocka_unit_test(test_compressed),
+		cmocka_unit_test(test_refused_before_memory),
+		cmocka_unit_test(test_refused_state),
+		cmocka_unit_test(test_refused_after_commit),
+		cmocka_unit_test(test_cancel_at_the_last_moment),
+		cmocka_unit_test(test_cancel_early),
+		cmocka_unit_test(test_save_fails),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
