@@ -143,34 +143,54 @@ static void sizes(void **state)
 	bitmap_fini(NULL);
 }
 
-#define ATOMIC_BITS (1u << 20)
+#define ATOMIC_BITS 4096u
+#define ATOMIC_ROUNDS 500
+
+struct race {
+	struct bitmap src, dst;
+	pthread_barrier_t start;
+	int done;
+};
 
 static void *setter(void *opaque)
 {
-	struct bitmap *b = opaque;
+	struct race *r = opaque;
 
-	for (uint64_t i = 0; i < ATOMIC_BITS; i++)
-		bitmap_set_atomic(b, (i * 127) % ATOMIC_BITS);
+	for (int round = 0; round < ATOMIC_ROUNDS; round++) {
+		pthread_barrier_wait(&r->start);
+		for (uint64_t i = 0; i < ATOMIC_BITS; i++)
+			bitmap_set_atomic(&r->src, i);
+		__atomic_store_n(&r->done, 1, __ATOMIC_RELEASE);
+		pthread_barrier_wait(&r->start);
+	}
 	return NULL;
 }
 
 /* One thread sets each bit once while this one takes: together they are all there, and in the end none is left behind. */
 static void take_loses_nothing(void **state)
 {
-	struct bitmap src, dst;
+	struct race r = { 0 };
 	pthread_t thread;
 
-	assert_int_equal(bitmap_init(&src, ATOMIC_BITS), 0);
-	assert_int_equal(bitmap_init(&dst, ATOMIC_BITS), 0);
-	assert_int_equal(pthread_create(&thread, NULL, setter, &src), 0);
-	for (int i = 0; i < 50; i++)
-		bitmap_take_atomic(&dst, &src);
+	assert_int_equal(bitmap_init(&r.src, ATOMIC_BITS), 0);
+	assert_int_equal(bitmap_init(&r.dst, ATOMIC_BITS), 0);
+	pthread_barrier_init(&r.start, NULL, 2);
+	assert_int_equal(pthread_create(&thread, NULL, setter, &r), 0);
+	for (int round = 0; round < ATOMIC_ROUNDS; round++) {
+		bitmap_zero(&r.dst);
+		r.done = 0;
+		pthread_barrier_wait(&r.start);
+		while (!__atomic_load_n(&r.done, __ATOMIC_ACQUIRE))
+			bitmap_take_atomic(&r.dst, &r.src);
+		bitmap_take_atomic(&r.dst, &r.src);
+		pthread_barrier_wait(&r.start);
+		assert_int_equal(bitmap_count(&r.dst), ATOMIC_BITS);
+		assert_int_equal(bitmap_count(&r.src), 0);
+	}
 	pthread_join(thread, NULL);
-	bitmap_take_atomic(&dst, &src);
-	assert_int_equal(bitmap_count(&dst), ATOMIC_BITS);
-	assert_int_equal(bitmap_count(&src), 0);
-	bitmap_fini(&src);
-	bitmap_fini(&dst);
+	pthread_barrier_destroy(&r.start);
+	bitmap_fini(&r.src);
+	bitmap_fini(&r.dst);
 }
 
 int main(void)
