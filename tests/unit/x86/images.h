@@ -26,7 +26,7 @@ struct elf_image {
 	Elf64_Nhdr nhdr;
 	char name[4];
 	uint32_t pvh_entry;
-	uint8_t text[64];
+	uint8_t text[128];
 	uint8_t data[32];
 };
 
@@ -46,8 +46,8 @@ static inline struct elf_image make_elf(bool pvh)
 		},
 		.phdr = {
 			{ .p_type = PT_LOAD, .p_offset = offsetof(struct elf_image, text),
-			  .p_vaddr = 0xffffffff80100000, .p_paddr = 0x100000, .p_filesz = 64,
-			  .p_memsz = 64 },
+			  .p_vaddr = 0xffffffff80100000, .p_paddr = 0x100000, .p_filesz = 128,
+			  .p_memsz = 128 },
 			{ .p_type = PT_LOAD, .p_offset = offsetof(struct elf_image, data),
 			  .p_vaddr = 0xffffffff80200000, .p_paddr = 0x200000, .p_filesz = 32,
 			  .p_memsz = 0x3000 },

@@ -141,7 +141,7 @@ static void test_elf_overlap(void **state)
 {
 	struct elf_image e = make_elf(true);
 
-	e.phdr[1].p_paddr = 0x10003f;
+	e.phdr[1].p_paddr = 0x10007f;
 	expect(&e, sizeof(e), -EINVAL, "overlap");
 	e = make_elf(true);
 	e.phdr[1].p_paddr = 0x100000 - 0x2fff;
@@ -178,7 +178,7 @@ static void test_elf_contradictions(void **state)
 {
 	struct elf_image e = make_elf(true);
 
-	e.phdr[0].p_filesz = 65;
+	e.phdr[0].p_filesz = 129;
 	expect(&e, sizeof(e), -EINVAL, "larger in the file");
 	e = make_elf(true);
 	e.phdr[0].p_offset = UINT64_MAX;
@@ -216,7 +216,7 @@ static void test_elf_contradictions(void **state)
 	e.pvh_entry = 0x400000;
 	expect(&e, sizeof(e), -EINVAL, "entry point 0x400000");
 	/* The virtual address counts for a 64-bit entry only. */
-	e.pvh_entry = 0x100040;
+	e.pvh_entry = 0x100080;
 	expect(&e, sizeof(e), -EINVAL, "entry point");
 }
 

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vms.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/x86/images.h"
+
+extern const uint8_t bsp_code[], bsp_code_end[], ap_code[], ap_code_end[];
+
+__asm__(".pushsection .rodata\n"
+	"bsp_code:\n"
+	"	.code32\n"
+	"	movl $0x300000, %ebx\n"
+	"1:	incl (%ebx)\n"
+	"	rdtsc\n"
+	"	movl %eax, %esi\n"
+	"	movl %edx, %edi\n"
+	"	subl 8(%ebx), %eax\n"
+	"	sbbl 12(%ebx), %edx\n"
+	"	jae 2f\n"
+	"	incl 16(%ebx)\n"
+	"2:	movl %esi, 8(%ebx)\n"
+	"	movl %edi, 12(%ebx)\n"
+	"	cmpl $1, 20(%ebx)\n"
+	"	jne 1b\n"
+	"	movl $0, 20(%ebx)\n"
+	"	movl $0x01000000, 0xfee00310\n" /* to APIC 1 */
+	"	movl $0x4500, 0xfee00300\n" /* INIT */
+	"	movl $0x4630, 0xfee00300\n" /* SIPI, start at 0x30000 */
+	"	jmp 1b\n"
+	"bsp_code_end:\n"
+	"ap_code:\n"
+	"	.code16\n"
+	"	movw $0x3100, %ax\n"
+	"	movw %ax, %ds\n"
+	"1:	incl 0\n"
+	"	jmp 1b\n"
+	"ap_code_end:\n"
+	"	.code64\n"
+	"	.popsection\n");
+
+static void on_pio(void *opaque, uint16_t port, bool is_write, void *data, unsigned int size_bytes,
+		   unsigned int count)
+{
+	if (!is_write)
+		memset(data, 0xff, (size_t)size_bytes * count);
+}
+
+static void on_mmio(void *opaque, uint64_t gpa, bool is_write, void *data, unsigned int len_bytes)
+{
+	if (!is_write)
+		memset(data, 0xff, len_bytes);
+}
+
+static void on_exit_(void *opaque, enum vm_exit_reason reason, unsigned int vcpu, const char *text)
+{
+	print_error("vCPU %u stopped: %s\n", vcpu, text ? text : "");
+}
+
+int test_vm_create(const struct buf *cpu_model, struct vm **ret, struct err *err)
+{
+	struct vm_config config = {
+		.ncpus = 2,
+		.dirty = DIRTY_BITMAP,
+		.mem = { .backing = GMEM_4K,
+			 .nregions = 1,
+			 .region = { { .gpa = 0, .len_bytes = TEST_RAM_BYTES } } },
+		.cpu_model = cpu_model,
+	};
+	struct vm_client client = { .pio = on_pio, .mmio = on_mmio, .exited = on_exit_ };
+
+	return vm_create(&config, &client, ret, err);
+}
+
+void test_vm_boot(struct vm *vm)
+{
+	struct elf_image e = make_elf(true);
+	struct boot_config boot = { .kernel_image = &e,
+				    .kernel_image_bytes = sizeof(e),
+				    .cmdline = "" };
+	struct err err = { 0 };
+
+	assert_true(bsp_code_end - bsp_code <= (ptrdiff_t)sizeof(e.text));
+	assert_true(ap_code_end - ap_code <= (ptrdiff_t)sizeof(e.data));
+	memcpy(e.text, bsp_code, (size_t)(bsp_code_end - bsp_code));
+	memcpy(e.data, ap_code, (size_t)(ap_code_end - ap_code));
+	e.pvh_entry = 0x100000;
+	e.phdr[1].p_paddr = LAYOUT_BOOT_END;
+	e.phdr[1].p_memsz = sizeof(e.data);
+	if (vm_boot(vm, &boot, &err))
+		fail_msg("%s", err.msg);
+}
+
+uint32_t guest_u32(struct vm *vm, uint64_t gpa)
+{
+	return *(volatile uint32_t *)gmem_ptr(vm_mem(vm), gpa, 4);
+}
+
+uint64_t guest_u64(struct vm *vm, uint64_t gpa)
+{
+	return *(volatile uint64_t *)gmem_ptr(vm_mem(vm), gpa, 8);
+}
+
+void run_until(struct vm *vm, uint64_t gpa, uint32_t above)
+{
+	struct err err = { 0 };
+
+	assert_int_equal(vm_resume(vm, &err), 0);
+	for (unsigned int i = 0; guest_u32(vm, gpa) <= above; i++) {
+		if (i == 10000)
+			fail_msg("the guest's word at 0x%llx stays at %u", (unsigned long long)gpa,
+				 guest_u32(vm, gpa));
+		usleep(1000);
+	}
+	assert_int_equal(vm_pause(vm, &err), 0);
+}
+
+#define MAX_ENTRIES 64u
+void save(struct vm *vm, struct buf *out)
+{
+	struct state_entry entries[MAX_ENTRIES];
+	unsigned int n = vm_state_entries(vm, entries, MAX_ENTRIES);
+	struct err err = { 0 };
+
+	assert_in_range(n, 1, MAX_ENTRIES);
+	buf_clear(out);
+	if (state_save_all(entries, n, out, &err))
+		fail_msg("save: %s", err.msg);
+}
+
+int load(struct vm *vm, const struct buf *state, struct err *err)
+{
+	struct state_entry entries[MAX_ENTRIES];
+	unsigned int n = vm_state_entries(vm, entries, MAX_ENTRIES);
+
+	return state_load_all(entries, n, state->data, state->len_bytes, err);
+}
+
+void copy_memory(struct vm *to, struct vm *from)
+{
+	memcpy(vm_mem(to)->base, vm_mem(from)->base, TEST_RAM_BYTES);
+}
+
+uint8_t *section(struct buf *state, const char *name, uint32_t instance, uint32_t *ret_len)
+{
+	struct reader in = reader_over(state->data, state->len_bytes);
+	struct state_section s;
+
+	while (!state_next_section(&in, &s, NULL)) {
+		if (!strcmp(s.name, name) && s.instance == instance) {
+			*ret_len = s.len_bytes;
+			return state->data + (s.data - state->data);
+		}
+	}
+	fail_msg("no section %s.%u", name, instance);
+	return NULL;
+}

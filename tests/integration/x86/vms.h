@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef TESTS_INTEGRATION_X86_VMS_H
+#define TESTS_INTEGRATION_X86_VMS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/state.h"
+#include "vmm/vm.h"
+
+/*
+ * VMs of 4 MiB that run a guest of two CPUs, booted as a PVH image. CPU 0 counts at GUEST_BSP_COUNT, reads the TSC each time and counts at GUEST_BACKWARDS how often it
+ * was below the time before; it starts CPU 1 by INIT and SIPI once the host writes GUEST_START_AP, which then counts in real mode at GUEST_AP_COUNT.
+ */
+#define TEST_RAM_BYTES (4u << 20)
+#define GUEST_BSP_COUNT 0x300000u
+#define GUEST_TSC 0x300008u
+#define GUEST_BACKWARDS 0x300010u
+#define GUEST_START_AP 0x300014u
+#define GUEST_AP_COUNT 0x31000u
+
+/* @cpu_model: NULL or a source's. Returns vm_create's value. */
+int test_vm_create(const struct buf *cpu_model, struct vm **ret, struct err *err);
+void test_vm_boot(struct vm *vm);
+
+uint32_t guest_u32(struct vm *vm, uint64_t gpa);
+uint64_t guest_u64(struct vm *vm, uint64_t gpa);
+/* Runs the VM until the word at @gpa is above @above; fails the test after 10 s. */
+void run_until(struct vm *vm, uint64_t gpa, uint32_t above);
+
+void save(struct vm *vm, struct buf *out);
+int load(struct vm *vm, const struct buf *state, struct err *err);
+void copy_memory(struct vm *to, struct vm *from);
+
+/* The section's bytes in @state (to patch or compare); fails the test when it is not there. */
+uint8_t *section(struct buf *state, const char *name, uint32_t instance, uint32_t *ret_len);
+
+#endif
