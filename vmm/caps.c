@@ -42,7 +42,6 @@ static const struct {
 	  "telling the guest's watchdog of a pause" },
 	{ "KVM_CAP_TSC_CONTROL", KVM_CAP_TSC_CONTROL, "TSC scaling to another host's frequency" },
 	{ "KVM_CAP_GET_TSC_KHZ", KVM_CAP_GET_TSC_KHZ, "TSC frequency in the CPU model" },
-	{ "KVM_CAP_VM_ATTRIBUTES", KVM_CAP_VM_ATTRIBUTES, "VM device attributes" },
 	{ "KVM_CAP_VCPU_ATTRIBUTES", KVM_CAP_VCPU_ATTRIBUTES, "TSC offset" },
 	{ "KVM_CAP_BINARY_STATS_FD", KVM_CAP_BINARY_STATS_FD, "exit counters" },
 	{ "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2", KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,

@@ -166,6 +166,14 @@ int vm_boot(struct vm *vm, const struct boot_config *boot, struct err *err)
 	return arch_boot(vm->arch, vm->mem, boot, err);
 }
 
+static void let_run(struct vm *vm)
+{
+	for (unsigned int i = 0; i < vm->ncpus; i++)
+		__atomic_store_n(&vm->vcpu[i].run->immediate_exit, 0, __ATOMIC_RELAXED);
+	give_order(vm, ORDER_RUN);
+	futex_wake_all(&vm->order);
+}
+
 int vm_resume(struct vm *vm, struct err *err)
 {
 	int r;
@@ -175,10 +183,7 @@ int vm_resume(struct vm *vm, struct err *err)
 	r = arch_paused(vm->arch, err);
 	if (r < 0)
 		return r;
-	for (unsigned int i = 0; i < vm->ncpus; i++)
-		__atomic_store_n(&vm->vcpu[i].run->immediate_exit, 0, __ATOMIC_RELAXED);
-	give_order(vm, ORDER_RUN);
-	futex_wake_all(&vm->order);
+	let_run(vm);
 	vm->running = true;
 	return 0;
 }
@@ -200,9 +205,11 @@ int vm_pause(struct vm *vm, struct err *err)
 		_Atomic uint32_t *parked_at = &vm->vcpu[i].parked_at;
 
 		while ((at = atomic_load_explicit(parked_at, memory_order_acquire)) != order) {
-			if (!futex_wait_until(parked_at, at, deadline_ns))
-				return err_set(err, -ETIMEDOUT, "vCPU %u did not stop within 5 s",
-					       i);
+			if (futex_wait_until(parked_at, at, deadline_ns))
+				continue;
+			/* A pause that failed leaves a VM that runs: the others go on. */
+			let_run(vm);
+			return err_set(err, -ETIMEDOUT, "vCPU %u did not stop within 5 s", i);
 		}
 	}
 	vm->running = false;

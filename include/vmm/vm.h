@@ -68,7 +68,7 @@ struct boot_config {
 int vm_boot(struct vm *vm, const struct boot_config *boot, struct err *err);
 
 /* Let the vCPUs run / stop every vCPU. Both are idempotent. vm_pause returns when no vCPU is in KVM_RUN, each one's pending I/O exit is completed
- * (KVM api.rst, KVM_EXIT_IO note) and its state can be read; bounded by 5 s, then -ETIMEDOUT with the vCPU named. */
+ * (KVM api.rst, KVM_EXIT_IO note) and its state can be read; bounded by 5 s, then -ETIMEDOUT with the vCPU named, and the VM runs on. */
 int vm_resume(struct vm *vm, struct err *err);
 int vm_pause(struct vm *vm, struct err *err);
 bool vm_is_paused(const struct vm *vm);

@@ -147,6 +147,35 @@ static void test_pending_io_is_completed(void **state)
 	tiny_destroy(&t);
 }
 
+/* A vCPU that hangs in a device is named, and when it comes back the VM runs as if nobody had asked. */
+static void test_pause_that_times_out(void **state)
+{
+	struct tiny t;
+	struct err err = { 0 };
+	uint64_t deadline_ns = clock_mono_ns() + 20 * NS_PER_S;
+	uint64_t reads;
+
+	(void)state;
+	make(&t, 2, TINY_IN);
+	atomic_store(&t.stuck, true);
+	must(vm_resume(t.vm, &err), &err);
+	while (atomic_load(&t.port_reads) < 2 && clock_mono_ns() < deadline_ns)
+		usleep(1000);
+	assert_int_equal(vm_pause(t.vm, &err), -ETIMEDOUT);
+	assert_non_null(strstr(err.msg, "vCPU 0"));
+	assert_false(vm_is_paused(t.vm));
+	atomic_store(&t.stuck, false);
+	reads = atomic_load(&t.port_reads);
+	deadline_ns = clock_mono_ns() + 20 * NS_PER_S;
+	while (atomic_load(&t.port_reads) < reads + 100 && clock_mono_ns() < deadline_ns)
+		usleep(1000);
+	assert_true(atomic_load(&t.port_reads) >= reads + 100);
+	must(vm_pause(t.vm, &err), &err);
+	assert_true(vm_is_paused(t.vm));
+	no_exits(&t);
+	tiny_destroy(&t);
+}
+
 struct seen {
 	unsigned int names;
 	uint64_t exits;
@@ -229,6 +258,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_paused_vcpus_stand_still),
 		cmocka_unit_test(test_pending_io_is_completed),
+		cmocka_unit_test(test_pause_that_times_out),
 		cmocka_unit_test(test_counters_of_a_running_vm),
 		cmocka_unit_test(test_destroy_in_any_state),
 		cmocka_unit_test(test_refused_configurations),

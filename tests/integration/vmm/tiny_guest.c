@@ -61,6 +61,8 @@ static void on_pio(void *opaque, uint16_t port, bool is_write, void *data, unsig
 		return;
 	memset(data, 0x5a, (size_t)size_bytes * count);
 	atomic_fetch_add(&t->port_reads, 1);
+	while (atomic_load(&t->stuck))
+		usleep(1000);
 }
 
 static void on_mmio(void *opaque, uint64_t gpa, bool is_write, void *data, unsigned int len_bytes)

@@ -42,6 +42,7 @@ struct tiny {
 	struct vm *vm;
 	_Atomic unsigned int exits; /* vCPUs that stopped for good: always a failure */
 	_Atomic uint64_t port_reads;
+	_Atomic bool stuck; /* the next port read does not come back before this is false */
 	char exit_text[200];
 };
 
