@@ -124,9 +124,11 @@ void ring_reap(struct ring *r)
 			complete_op(r, &r->send, res);
 		else if (tag == TAG_RECV)
 			complete_op(r, &r->recv, res);
-		else if (tag == TAG_CANCEL_POLL)
-			/* Readable: the owner's flag says so. Else the thread that armed it has ended: arm it again. */
+		else if (tag == TAG_CANCEL_POLL) {
+			/* An error: the thread that armed it has ended, the next wait arms it again. */
 			r->cancel_armed = false;
+			r->cancelled |= res > 0;
+		}
 	}
 }
 

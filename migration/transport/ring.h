@@ -31,6 +31,7 @@ struct ring {
 	int fd; /* the socket; the owner's */
 	int cancel_fd;
 	bool cancel_armed;
+	bool cancelled; /* cancel_fd was readable */
 	bool whole_sends; /* the kernel continues short sends by itself */
 	struct ring_op send, recv;
 };

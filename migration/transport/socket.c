@@ -56,6 +56,11 @@ static int cancelled(struct socket_transport *st, struct err *err)
 	return connection_error(st, -ECANCELED, err);
 }
 
+static bool is_cancelled(const struct socket_transport *st)
+{
+	return st->ring.cancelled || atomic_load(&st->base.cancelled);
+}
+
 static bool get_tcp_info(const struct socket_transport *st, struct tcp_info *ret)
 {
 	socklen_t len = sizeof(*ret);
@@ -102,7 +107,7 @@ static int socket_send_begin(struct transport *t, const struct iovec *iov, unsig
 		return err_set(err, -EBUSY, "%s: a send is under way", t->peer);
 	if (niov > TRANSPORT_MAX_IOV)
 		return err_set(err, -EINVAL, "%s: %u vectors", t->peer, niov);
-	if (atomic_load(&t->cancelled))
+	if (is_cancelled(st))
 		return cancelled(st, err);
 	for (unsigned int i = 0; i < niov; i++)
 		total += iov[i].iov_len;
@@ -130,7 +135,7 @@ static int wait_send(struct socket_transport *st, struct err *err)
 		uint64_t now_taken, now;
 
 		rc = ring_wait(&st->ring, slice);
-		if (atomic_load(&t->cancelled)) {
+		if (is_cancelled(st)) {
 			rc = cancelled(st, err);
 			break;
 		}
@@ -165,7 +170,7 @@ static int socket_send_wait(struct transport *t, struct err *err)
 	int rc;
 
 	if (!op->started)
-		return atomic_load(&t->cancelled) ? cancelled(st, err) : 0;
+		return is_cancelled(st) ? cancelled(st, err) : 0;
 	ring_reap(&st->ring);
 	if (op->in_flight) {
 		rc = wait_send(st, err);
@@ -215,7 +220,7 @@ static int wait_recv(struct socket_transport *st, uint64_t timeout_ns, struct er
 				       (double)limit / NS_PER_S);
 		}
 		rc = ring_wait(&st->ring, MIN(limit - waited, NS_PER_S));
-		if (atomic_load(&t->cancelled))
+		if (is_cancelled(st))
 			return cancelled(st, err);
 		if (rc && rc != -ETIME && rc != -EINTR) {
 			ring_abort(&st->ring, op);
@@ -236,7 +241,7 @@ static int socket_recv(struct transport *t, const struct iovec *iov, unsigned in
 
 	if (niov > TRANSPORT_MAX_IOV)
 		return err_set(err, -EINVAL, "%s: %u vectors", t->peer, niov);
-	if (atomic_load(&t->cancelled))
+	if (is_cancelled(st))
 		return cancelled(st, err);
 	for (unsigned int i = 0; i < niov; i++) {
 		all[i] = iov[i];
