@@ -89,8 +89,8 @@ static int send_stalled(struct socket_transport *st, struct err *err)
 	bool known = get_tcp_info(st, &info);
 
 	ring_abort(&st->ring, &st->ring.send);
-	/* A full but living peer answers window probes, a dead one nothing. */
-	if (known && (uint64_t)info.tcpi_last_ack_recv * NS_PER_MS >= st->base.stall_ns)
+	/* A full but living peer answers window probes, which resets both counters; of a dead one nothing comes, neither to data nor to probes. */
+	if (known && (info.tcpi_retransmits > 0 || info.tcpi_probes > 1))
 		return err_set(err, -ETIMEDOUT, "%s: peer vanished, no answer for %.3g s",
 			       st->base.peer, limit_s);
 	return err_set(err, -ETIMEDOUT, "%s: peer took no data for %.3g s", st->base.peer, limit_s);
