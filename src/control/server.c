@@ -23,6 +23,8 @@
 
 /* docs/spec/control.md §2 names these. */
 #define MAX_BODY_BYTES (64u << 10)
+/* A body over the limit is read up to here and thrown away, so that its sender gets to read why; beyond it he may find the connection closed. */
+#define MAX_DISCARD_BYTES (1u << 20)
 #define MAX_CONNECTIONS 32u
 #define REQUEST_TIMEOUT_S 10u
 #define STREAM_TIMEOUT_S 60u
@@ -48,7 +50,7 @@ struct control_server {
 
 struct request {
 	struct buf body;
-	bool too_large;
+	size_t received_bytes;
 };
 
 struct stream {
@@ -296,7 +298,7 @@ static enum MHD_Result answer(struct control_server *s, struct MHD_Connection *c
 				   allow);
 	if (!cmd)
 		return queue_error(c, MHD_HTTP_NOT_FOUND, "no such route", NULL);
-	if (rq->too_large)
+	if (rq->received_bytes > MAX_BODY_BYTES)
 		return queue_error(c, command_status(-EMSGSIZE), "the body is larger than 64 KiB",
 				   NULL);
 	if (!buf_ok(&rq->body))
@@ -341,7 +343,7 @@ static enum MHD_Result begin(struct control_server *s, struct MHD_Connection *c,
 	if (!peer_allowed(c))
 		return queue_error(c, command_status(-EACCES), "this VM belongs to another user",
 				   NULL);
-	if (length && strtoull(length, NULL, 10) > MAX_BODY_BYTES)
+	if (length && strtoull(length, NULL, 10) > MAX_DISCARD_BYTES)
 		return queue_error(c, command_status(-EMSGSIZE), "the body is larger than 64 KiB",
 				   NULL);
 	return MHD_YES;
@@ -358,14 +360,11 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
 		return begin(s, c, con_cls);
 	if (*upload_data_size == 0)
 		return answer(s, c, url, method, rq);
-	if (rq->body.len_bytes + *upload_data_size > MAX_BODY_BYTES) {
-		/* A chunked body: its length is known only now, and an answer must wait for its end, which may never come. */
-		if (rq->too_large)
-			return MHD_NO;
-		rq->too_large = true;
-	} else if (!rq->too_large) {
+	if (*upload_data_size > MAX_DISCARD_BYTES - rq->received_bytes)
+		return MHD_NO;
+	rq->received_bytes += *upload_data_size;
+	if (rq->received_bytes <= MAX_BODY_BYTES)
 		buf_put(&rq->body, upload_data, *upload_data_size);
-	}
 	*upload_data_size = 0;
 	return MHD_YES;
 }

@@ -50,18 +50,19 @@ __attribute__((format(printf, 2, 3))) static void put(struct buf *out, const cha
 		buf_put(out, line, MIN((size_t)n, sizeof(line) - 1));
 }
 
+/* What matters least stands last: a narrow terminal cuts it off. */
 void migrate_text_progress(const json_t *p, struct buf *out)
 {
 	struct unit_text sent, left, rate, dirty, predicted, elapsed;
 
-	put(out, "%s  round %" JSON_INTEGER_FORMAT "  sent %s  left %s  %s",
-	    unit_ms(&elapsed, num(p, "elapsed_ms")), (json_int_t)whole(p, "round"),
-	    unit_bytes(&sent, num(p, "sent_bytes")),
+	put(out, "round %" JSON_INTEGER_FORMAT "  sent %s  left %s  %s  dirty %s",
+	    (json_int_t)whole(p, "round"), unit_bytes(&sent, num(p, "sent_bytes")),
 	    unit_bytes(&left, num(p, "left_pages") * PAGE_BYTES),
-	    unit_rate(&rate, num(p, "bytes_per_s")));
-	put(out, "  dirty %s", unit_rate(&dirty, num(p, "dirty_pages_per_s") * PAGE_BYTES));
+	    unit_rate(&rate, num(p, "bytes_per_s")),
+	    unit_rate(&dirty, num(p, "dirty_pages_per_s") * PAGE_BYTES));
 	if (num(p, "predicted_downtime_ms") > 0)
 		put(out, "  downtime ~%s", unit_ms(&predicted, num(p, "predicted_downtime_ms")));
+	put(out, "  %s", unit_ms(&elapsed, num(p, "elapsed_ms")));
 }
 
 void migrate_text_round(const json_t *r, struct buf *out)
@@ -129,7 +130,7 @@ static void round_row(struct table *t, const json_t *r)
 void migrate_text_rounds(const json_t *report, struct buf *out)
 {
 	struct table_column columns[COL_COUNT] = {
-		[COL_ROUND] = { "round", .right = true },
+		[COL_ROUND] = { "#", .right = true },
 		[COL_TIME] = { "time", .right = true },
 		[COL_SENT] = { "sent", .right = true },
 		[COL_PAGES] = { "pages", .right = true },
@@ -137,10 +138,10 @@ void migrate_text_rounds(const json_t *report, struct buf *out)
 		[COL_RATE] = { "rate", .right = true },
 		[COL_BLOCKED] = { "blocked", .right = true },
 		[COL_SAVED] = { "saved", .right = true, .hide = true },
-		[COL_CPU] = { "zip cpu", .right = true, .hide = true },
+		[COL_CPU] = { "zip CPU", .right = true, .hide = true },
 		[COL_DIRTY] = { "dirty", .right = true },
 		[COL_DIRTY_RATE] = { "dirtied", .right = true },
-		[COL_PREDICTED] = { "downtime~", .right = true },
+		[COL_PREDICTED] = { "predict", .right = true },
 	};
 	const json_t *rounds = json_object_get(report, "round_details");
 	struct table t;
@@ -231,7 +232,7 @@ static void totals(const json_t *report, struct buf *out)
 	    unit_rate(&rate, ms > 0 ? num(report, "bytes_sent") / ms * 1e3 : 0.0),
 	    (json_int_t)whole(report, "rounds"), whole(report, "rounds") == 1 ? "" : "s",
 	    unit_ms(&cpu, num(report, "cpu_ms")));
-	put(out, "; tracking %s, compression %s\n", str(report, "dirty_backend"),
+	put(out, "\ntracking %s, compression %s\n", str(report, "dirty_backend"),
 	    str(report, "compress"));
 }
 

@@ -41,7 +41,9 @@ int option_compress(struct ctl_args *args, size_t offset, const char *value)
 		args->compress = value;
 		return 0;
 	}
-	value += strncmp(value, with_level, strlen(with_level)) ? 0 : strlen(with_level);
+	if (strncmp(value, with_level, strlen(with_level)) != 0)
+		return -EINVAL;
+	value += strlen(with_level);
 	if (value[0] < '1' || value[0] > '9' || value[1])
 		return -EINVAL;
 	args->compress = "zlib";
