@@ -18,9 +18,13 @@ struct control_server;
  * is running"). With an explicit path a symlink NAME.sock in the runtime directory makes the VM visible to `vmm list`. */
 int control_server_start(struct machine *m, const char *name, const char *api_path,
 			 struct control_server **ret, struct err *err);
-/* Removes socket and symlink, then waits up to @linger_ns until every request is answered and every event stream has been given all that was queued. The
- * machine must have ended (machine_end_fd) or not have been started: it delivers no event from here on. NULL is fine. */
+/*
+ * The end has two halves, since server and machine each call the other. Stop first: it removes socket and symlink, waits up to @linger_ns until every request
+ * is answered and every event stream has been given all that was queued, and does not call the machine again. Then the machine is destroyed, whose threads may
+ * deliver events until then (to nobody). Destroy last. NULL is fine.
+ */
 void control_server_stop(struct control_server *s, uint64_t linger_ns);
+void control_server_destroy(struct control_server *s);
 const char *control_server_path(const struct control_server *s);
 
 #endif

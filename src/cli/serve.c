@@ -113,6 +113,7 @@ static int serve_once(struct serving *s, const struct vm_options *o, bool receiv
 	*ret_again = !rc && !receive && machine_wants_reboot(s->machine);
 	control_server_stop(s->server, LINGER_NS);
 	machine_destroy(s->machine);
+	control_server_destroy(s->server);
 	s->server = NULL;
 	s->machine = NULL;
 	if (rc)

@@ -481,7 +481,7 @@ static void wait_idle(struct control_server *s, uint64_t linger_ns)
 
 void control_server_stop(struct control_server *s, uint64_t linger_ns)
 {
-	if (!s)
+	if (!s || !s->daemon)
 		return;
 	/* First of all, so that a VM that takes over the name never loses its socket to this one. */
 	bound_socket_unlink(&s->socket);
@@ -489,6 +489,14 @@ void control_server_stop(struct control_server *s, uint64_t linger_ns)
 	event_hub_close(s->hub);
 	wait_idle(s, linger_ns);
 	MHD_stop_daemon(s->daemon);
+	s->daemon = NULL;
+}
+
+void control_server_destroy(struct control_server *s)
+{
+	if (!s)
+		return;
+	control_server_stop(s, 0);
 	server_free(s);
 }
 

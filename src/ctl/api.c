@@ -157,16 +157,21 @@ void api_stream_close(struct api_stream *s)
 /* One line, parsed. 1, 0 (no whole line yet) or -EPROTO. */
 static int take_event(struct api_stream *s, json_t **ret_event, struct err *err)
 {
-	const char *start = (const char *)s->text.data + s->taken_bytes;
 	size_t left = s->text.len_bytes - s->taken_bytes;
-	const char *end = left ? memchr(start, '\n', left) : NULL;
+	const char *start, *end;
 	json_error_t what;
 	json_t *o;
 
+	if (!left) {
+		buf_clear(&s->text);
+		s->taken_bytes = 0;
+		return 0;
+	}
+	start = (const char *)s->text.data + s->taken_bytes;
+	end = memchr(start, '\n', left);
 	if (!end) {
-		/* What is left of a line moves to the front, so that the buffer never holds more than one read and one line. */
-		if (left)
-			memmove(s->text.data, start, left);
+		/* What there is of a line moves to the front, so that the buffer never holds more than one read and one line. */
+		memmove(s->text.data, start, left);
 		s->text.len_bytes = left;
 		s->taken_bytes = 0;
 		return 0;

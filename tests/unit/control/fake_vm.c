@@ -52,6 +52,7 @@ static int serve(const char *name, const char *api, const char *kernel, enum mac
 	poll(fds, 2, -1);
 	control_server_stop(s, 2 * NS_PER_S);
 	machine_destroy(m);
+	control_server_destroy(s);
 	return 0;
 }
 

@@ -74,15 +74,21 @@ class Runtime:
         return self
 
     def __exit__(self, *_):
+        bad = []
         for vm in self.vms:
             vm.process.stdin.close()
             try:
-                vm.process.wait(20)
+                status = vm.process.wait(20)
             finally:
                 vm.process.kill()
+            # Killed by a test, or told to die; all else (a sanitizer's complaint, too) is a failure.
+            if status not in (0, -9, 9):
+                bad.append(f"fake-vm: status {status}: {vm.process.stderr.read()}")
             vm.process.stdout.close()
             vm.process.stderr.close()
         self.directory.cleanup()
+        if bad:
+            raise AssertionError("\n".join(bad))
 
     def start(self, name, *options):
         vm = FakeVM(self, name, options)
