@@ -45,6 +45,8 @@ struct policy {
 	double bandwidth_small[2]; /* of the last two rounds of any size */
 	uint64_t left_pages; /* after the round before this one */
 	double shrink; /* smoothed; 0: not known */
+	uint64_t lowest_pages; /* of all rounds before this one */
+	uint64_t progress_pages; /* left when it last got markedly lower */
 	unsigned int stalls; /* rounds in a row over the ceiling that did not shrink */
 };
 

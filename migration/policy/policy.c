@@ -81,6 +81,15 @@ static void give_up(const struct policy *p, bool timed_out, struct policy_decisi
 		ret->next = POLICY_ROUND;
 }
 
+/* Against the best so far, not the round before: what swings up and down gets nowhere. */
+static bool made_progress(struct policy *p, const struct policy_sample *s)
+{
+	if (p->nrounds > 1 && (double)s->left_pages >= SHRINKING * (double)p->progress_pages)
+		return false;
+	p->progress_pages = s->left_pages;
+	return true;
+}
+
 static void over_ceiling(struct policy *p, const struct policy_sample *s, double left_ns,
 			 struct policy_decision *ret)
 {
@@ -90,12 +99,10 @@ static void over_ceiling(struct policy *p, const struct policy_sample *s, double
 	/* Memory is not what is too slow: more rounds change nothing. */
 	bool hopeless = fixed >= ceiling && left_ns <= fixed * MIN_GAIN_PART;
 
-	if (p->nrounds < 2 && !hopeless)
-		p->stalls = 0;
-	else if (p->shrink > 0 && p->shrink < SHRINKING && !hopeless)
-		p->stalls = 0;
-	else
+	if (hopeless || !made_progress(p, s))
 		p->stalls++;
+	else
+		p->stalls = 0;
 	ret->stalled = p->stalls >= PATIENCE || p->nrounds >= MAX_ROUNDS;
 	if (timed_out)
 		snprintf(ret->reason, sizeof(ret->reason),
@@ -125,11 +132,15 @@ static void under_ceiling(struct policy *p, const struct policy_sample *s, doubl
 	double predicted = (double)s->fixed_ns + left_ns, ratio = p->shrink, gain;
 	bool timed_out = p->params.timeout_ns && s->elapsed_ns >= p->params.timeout_ns;
 
+	/* A swing back to where it was before is no shrinking either. */
+	if (p->nrounds > 1 && p->lowest_pages)
+		ratio = MAX(ratio, (double)s->left_pages / (double)p->lowest_pages);
 	/* Nothing to compare with after the first round: the next is shorter, and a guest that writes at a steady rate dirties less in it. */
 	if (ratio <= 0)
 		ratio = s->round_ns ? MIN(1.0, left_ns / (double)s->round_ns) : 1.0;
 	gain = left_ns * (1 - MIN(1.0, ratio));
 	p->stalls = 0;
+	p->progress_pages = s->left_pages;
 	ret->next = POLICY_SWITCH;
 	if (timed_out)
 		snprintf(ret->reason, sizeof(ret->reason),
@@ -175,4 +186,5 @@ void policy_step(struct policy *p, const struct policy_sample *s, struct policy_
 		over_ceiling(p, s, left_ns, ret);
 	else
 		under_ceiling(p, s, left_ns, ret);
+	p->lowest_pages = p->nrounds > 1 ? MIN(p->lowest_pages, s->left_pages) : s->left_pages;
 }
