@@ -38,7 +38,7 @@ void page_out_reset_counts(struct page_out *o)
 {
 	memset(&o->counts, 0, sizeof(o->counts));
 	if (o->z)
-		zpage_out_counts_reset(o->z, o);
+		zpage_out_round_begins(o->z, o);
 }
 
 int page_out_begin(struct page_out *o, const struct iovec *iov, unsigned int niov, uint64_t bytes,

@@ -29,8 +29,8 @@ struct zpage_out {
 	struct zpage_frame frame[2];
 	unsigned int cur;
 	bool active;
-	/* The stretch's beginning. */
-	uint64_t stretch_ns, stretch_blocked_ns, stretch_pages;
+	struct compress_sample stretch; /* so far; may span rounds */
+	uint64_t since_ns, since_blocked_ns, since_pages;
 };
 
 int zpage_out_create(enum mig_compress mode, unsigned int workers, int level,
@@ -46,7 +46,6 @@ int zpage_out_create(enum mig_compress mode, unsigned int workers, int level,
 	z->workers = MIN(z->workers, COMPRESS_MAX_WORKERS);
 	z->level = level;
 	z->active = mode == MIG_COMPRESS_ZLIB;
-	z->stretch_ns = clock_mono_ns();
 	compress_policy_init(&z->policy, z->workers);
 	*ret = z;
 	return 0;
@@ -70,33 +69,37 @@ static uint64_t blocked_ns(const struct page_out *o)
 	return o->w->t->blocked_ns + o->counts.paced_ns;
 }
 
-static void begin_stretch(struct zpage_out *z, const struct page_out *o)
+/* The clock of a stretch stands still between rounds: what happens there is not the pages' doing. */
+static void run_clock(struct zpage_out *z, const struct page_out *o)
 {
-	z->stretch_ns = clock_mono_ns();
-	z->stretch_blocked_ns = blocked_ns(o);
-	z->stretch_pages = o->counts.pages;
+	z->since_ns = clock_mono_ns();
+	z->since_blocked_ns = blocked_ns(o);
+	z->since_pages = o->counts.pages;
 }
 
-void zpage_out_counts_reset(struct zpage_out *z, const struct page_out *o)
+static void stop_clock(struct zpage_out *z, const struct page_out *o)
 {
-	begin_stretch(z, o);
+	z->stretch.wall_ns += clock_mono_ns() - z->since_ns;
+	z->stretch.blocked_ns += blocked_ns(o) - z->since_blocked_ns;
+	z->stretch.pages += o->counts.pages - z->since_pages;
+}
+
+void zpage_out_round_begins(struct zpage_out *z, const struct page_out *o)
+{
+	run_clock(z, o);
 }
 
 void zpage_out_stretch(struct zpage_out *z, const struct page_out *o)
 {
-	struct compress_sample sample;
-
-	if (z->mode != MIG_COMPRESS_AUTO ||
-	    o->counts.pages - z->stretch_pages < COMPRESS_STRETCH_PAGES)
+	if (z->mode != MIG_COMPRESS_AUTO)
 		return;
-	sample = (struct compress_sample){
-		.wall_ns = clock_mono_ns() - z->stretch_ns,
-		.blocked_ns = blocked_ns(o) - z->stretch_blocked_ns,
-		.pages = o->counts.pages - z->stretch_pages,
-		.on = z->active,
-	};
-	z->active = compress_policy_step(&z->policy, &sample);
-	begin_stretch(z, o);
+	stop_clock(z, o);
+	run_clock(z, o);
+	if (z->stretch.pages < COMPRESS_STRETCH_PAGES)
+		return;
+	z->stretch.on = z->active;
+	z->active = compress_policy_step(&z->policy, &z->stretch);
+	z->stretch = (struct compress_sample){ 0 };
 }
 
 static void describe_job(struct zpage_out *z, const struct compress_job *job)
@@ -224,5 +227,6 @@ int zpage_out_drain(struct zpage_out *z, struct page_out *o, struct err *err)
 		rc = transport_send_wait(o->w->t, err);
 	if (!rc)
 		release(z, &z->frame[z->cur ^ 1]);
+	zpage_out_stretch(z, o);
 	return rc;
 }

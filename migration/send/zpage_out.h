@@ -30,7 +30,7 @@ int zpage_out_page(struct zpage_out *z, struct page_out *o, uint64_t page, struc
 void zpage_out_stretch(struct zpage_out *z, const struct page_out *o);
 /* All pages that the workers have are with the transport, whole. */
 int zpage_out_drain(struct zpage_out *z, struct page_out *o, struct err *err);
-/* page_out's counts start again from zero. */
-void zpage_out_counts_reset(struct zpage_out *z, const struct page_out *o);
+/* A round begins, and page_out's counts start from zero. */
+void zpage_out_round_begins(struct zpage_out *z, const struct page_out *o);
 
 #endif

@@ -1,0 +1,180 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""What goes wrong in a migration must leave exactly one running VM, a reason, and a source that can try again at once."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+from vmmtest import PROGRAM, Vm, check, main, wait_for
+
+SLOW = ("--max-bandwidth", "20MB/s")
+
+
+def still_works(world, source):
+    """The source runs on and its next migration succeeds, every word in place."""
+    check(source.state() == "running", f"source is {source.state()}")
+    destination = world.receive(name="second")
+    world.migrate(source, destination)
+    destination.verify()
+
+
+def wait_for_rounds(source):
+    wait_for(lambda: source.api("GET", "vm.migration-status")[0] == 200, "the migration to start")
+
+
+def test_destination_killed(world):
+    source, destination = world.run(), world.receive()
+    client = world.start("migrate", "a", "--to", destination.address, *SLOW)
+    wait_for_rounds(source)
+    destination.process.kill()
+    out, err = client.communicate()
+    check(client.returncode == 1, f"exit status {client.returncode}: {out}{err}")
+    still_works(world, source)
+
+
+def test_source_killed(world):
+    source, destination = world.run(), world.receive()
+    destination.read_console()
+    client = world.start("migrate", "a", "--to", destination.address, *SLOW)
+    wait_for_rounds(source)
+    source.process.kill()
+    client.communicate()
+    check(client.returncode != 0, "vmm migrate reports success")
+    check(destination.wait_end() == 1, f"destination: {destination.log()}")
+    check("not received" in destination.log(), destination.log())
+    check(destination.read_console() == "", f"the guest ran on the destination: {destination.output}")
+
+
+def test_destination_stalls(world):
+    source, destination = world.run(), world.receive()
+    client = world.start("migrate", "a", "--to", destination.address, "--max-bandwidth", "200MB/s")
+    wait_for_rounds(source)
+    destination.process.send_signal(signal.SIGSTOP)
+    out, err = client.communicate()
+    check(client.returncode == 1, f"exit status {client.returncode}: {out}{err}")
+    check("10 s" in out + err, f"the reason does not name the stall: {out}{err}")
+    destination.process.send_signal(signal.SIGCONT)
+    still_works(world, source)
+
+
+def test_cancel_by_interrupt(world):
+    source, destination = world.run(), world.receive()
+    client = world.start("migrate", "a", "--to", destination.address, *SLOW)
+    wait_for_rounds(source)
+    client.send_signal(signal.SIGINT)
+    out, err = client.communicate()
+    check(client.returncode == 130, f"exit status {client.returncode}: {out}{err}")
+    check(destination.wait_end() == 1, f"destination: {destination.log()}")
+    port = int(destination.address.rsplit(":", 1)[1])
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+    still_works(world, source)
+
+
+def test_timeout_cancels(world):
+    source, destination = world.run(), world.receive()
+    status, out, err = world.vmm("migrate", "a", "--to", destination.address, "--max-bandwidth", "8MB/s", "--max-downtime", "1ms",
+                                 "--timeout", "1s", "--on-timeout", "cancel")
+    check(status == 1, f"exit status {status}: {out}{err}")
+    still_works(world, source)
+
+
+def test_timeout_switches(world):
+    source, destination = world.run(), world.receive()
+    status, out, err = world.vmm("migrate", "a", "--to", destination.address, "--max-bandwidth", "100MB/s", "--max-downtime", "1ms",
+                                 "--timeout", "1s", "--on-timeout", "switch")
+    check(status == 0, f"exit status {status}: {out}{err}")
+    check(source.wait_end() == 0, source.log())
+    destination.verify()
+
+
+def test_nobody_listens(world):
+    source = world.run()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    status, out, err = world.vmm("migrate", "a", "--to", f"127.0.0.1:{port}")
+    check(status == 1 and f"127.0.0.1:{port}" in out + err and "refused" in out + err, f"{status}: {out}{err}")
+    still_works(world, source)
+
+
+def test_destination_out_of_memory(world):
+    source = world.run(mem="1G", cmdline="ws=16M fill=none report=200")
+    destination = Vm.__new__(Vm)
+    world.vms.append(destination)
+    destination.world, destination.name, destination.output, destination.console = world, "b", b"", None
+    destination.log_path = world.directory + "/b.log"
+    destination.console_path = world.directory + "/b.console"
+    with open(destination.log_path, "wb") as log:
+        destination.process = subprocess.Popen(
+            ["/bin/sh", "-c", 'ulimit -v 700000; exec "$0" "$@"', PROGRAM, "receive", "--listen", "127.0.0.1:0", "--name", "b", "--console",
+             "null"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=world.environment)
+    status, out, err = world.vmm("migrate", "a", "--to", destination.listen_address())
+    check(status == 1 and "memory" in out + err, f"{status}: {out}{err}")
+    check(destination.wait_end() == 1, destination.log())
+    still_works(world, source)
+
+
+def test_destination_gets_garbage(world):
+    destination = world.receive()
+    host, port = destination.address.rsplit(":", 1)
+    with socket.create_connection((host, int(port))) as peer:
+        peer.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 4)
+    check(destination.wait_end() == 1, destination.log())
+    check("magic" in destination.log(), destination.log())
+
+
+def test_many_failures_leak_nothing(world):
+    source = world.run()
+
+    def fail_once():
+        destination = world.receive(name="d")
+        client = world.start("migrate", "a", "--to", destination.address, "--max-bandwidth", "40MB/s", "--compress", "zlib")
+        wait_for_rounds(source)
+        destination.process.kill()
+        client.communicate()
+        check(client.returncode == 1, f"exit status {client.returncode}")
+        destination.kill()
+        os.unlink(destination.console_path)
+
+    fail_once()
+    before = (source.descriptors(), source.threads())
+    for _ in range(10):
+        fail_once()
+    wait_for(lambda: source.threads() <= before[1], "the migration's threads to end")
+    wait_for(lambda: source.descriptors() <= before[0], f"descriptors: {before[0]} before, {source.descriptors()} now")
+    still_works(world, source)
+
+
+def test_name_in_use(world):
+    world.run()
+    status, _, err = world.vmm("run", "--name", "a", "--console", "null")
+    check(status == 1 and "a" in err and "running" in err, f"{status}: {err}")
+
+
+def test_kernels_that_are_none(world):
+    path = world.directory + "/kernel"
+    cases = {b"": "empty", b"#!/bin/sh\necho hello\n" * 50: "text", b"\x7fELF\x02\x01\x01" + bytes(5): "cut", b"\x7fELF\x02\x01\x01" + bytes(200): "zeros"}
+    for content, what in cases.items():
+        with open(path, "wb") as kernel:
+            kernel.write(content)
+        status, out, err = world.vmm("run", "--kernel", path, "--console", "null")
+        check(status == 1 and path in err and len(err.strip().splitlines()) == 1, f"{what}: {status}: {out}{err}")
+    status, _, err = world.vmm("run", "--kernel", path + ".none", "--console", "null")
+    check(status == 1 and path + ".none" in err, f"missing: {status}: {err}")
+
+
+def test_bad_options(world):
+    for arguments in (["run", "--cpus", "0"], ["run", "--mem", "lots"], ["run", "--dirty", "magic"], ["run", "--console", "x:y"], ["receive"],
+                      ["run", "--initrd", "x"], ["run", "extra"], ["receive", "--listen", "127.0.0.1:99999"], ["migrate"], ["frobnicate"],
+                      ["run", "--name", "../x"], ["stream", "verify"]):
+        status, out, err = world.vmm(*arguments)
+        check(status in (1, 2) and len(err.strip().splitlines()) == 1, f"{arguments}: {status}: {out}{err}")
+
+
+if __name__ == "__main__":
+    sys.exit(main([value for name, value in list(globals().items()) if name.startswith("test_")]))
