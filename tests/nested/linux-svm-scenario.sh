@@ -13,7 +13,7 @@
 #
 # The limits below are for machines that are busy and emulated; nothing waits when it need not.
 
-boot_limit_s=420
+boot_limit_s=300
 count_limit_s=60
 step_limit_s=90
 
