@@ -273,6 +273,13 @@ static void table_end(struct buf *b, size_t at)
 	b->data[at + 9] = checksum(b->data + at, b->len_bytes - at);
 }
 
+/* Characters of a fixed field: no zero behind them. */
+static void put_chars(uint8_t *p, const char *text)
+{
+	while (*text)
+		*p++ = (uint8_t)*text++;
+}
+
 /* Generic Address Structure (5.2.3.2) of a byte port. */
 static void put_gas(uint8_t *p, uint16_t port)
 {
@@ -313,7 +320,7 @@ static size_t add_fadt(struct buf *b, uint64_t dsdt)
 	le64_put(t + 140, dsdt);
 	put_gas(t + 244, LAYOUT_POWER_SLEEP_CONTROL);
 	put_gas(t + 256, LAYOUT_POWER_SLEEP_STATUS);
-	memcpy(t + 268, "VMM", 3); /* hypervisor vendor */
+	put_chars(t + 268, "VMM"); /* hypervisor vendor */
 	table_end(b, at);
 	return at;
 }
@@ -366,8 +373,8 @@ void acpi_build(unsigned int ncpus, uint64_t gpa, struct buf *out)
 	table_end(&b, xsdt);
 	if (buf_ok(&b)) { /* 5.2.5.3 */
 		rsdp = b.data;
-		memcpy(rsdp, "RSD PTR ", 8);
-		memcpy(rsdp + 9, "VMM   ", 6);
+		put_chars(rsdp, "RSD PTR ");
+		put_chars(rsdp + 9, "VMM   ");
 		rsdp[15] = 2;
 		le32_put(rsdp + 20, RSDP_BYTES);
 		le64_put(rsdp + 24, gpa + xsdt);

@@ -69,7 +69,7 @@ static int load_initrd(struct gmem *mem, const char *path, const struct boot_pla
 		       uint64_t ram_end, struct boot_params_in *in, struct err *err)
 {
 	cleanup_fd int fd = -1;
-	struct boot_source src;
+	struct boot_source src = { 0 };
 	int rc;
 
 	rc = open_source(path, &src, &fd, err);
@@ -110,12 +110,35 @@ static int write_acpi(struct gmem *mem, unsigned int ncpus, struct err *err)
 	return rc;
 }
 
+/* What a jump to the BIOS finds. Linux takes that way to reboot on hardware-reduced ACPI: it settles on the firmware's own service there
+ * (efi_reboot_required), goes on to the BIOS where no EFI exists, and never tries the FADT's reset register. */
+static int write_reset_vector(struct gmem *mem, struct err *err)
+{
+	/* mov dx, port; mov al, value; out dx, al; cli; hlt; jmp back to the hlt */
+	static const uint8_t code[] = {
+		0xba,
+		LAYOUT_POWER_RESET & 0xff,
+		LAYOUT_POWER_RESET >> 8,
+		0xb0,
+		LAYOUT_POWER_RESET_VALUE,
+		0xee,
+		0xfa,
+		0xf4,
+		0xeb,
+		0xfd,
+	};
+
+	_Static_assert(LAYOUT_RESET_VECTOR + sizeof(code) <= LAYOUT_HIGH_RAM, "16 bytes at most");
+	return put(mem, LAYOUT_RESET_VECTOR, code, sizeof(code), "reset vector", err);
+}
+
 static unsigned int memory_map(const struct gmem *mem, struct boot_mem map[BOOT_MEM_MAX])
 {
 	unsigned int n = 0;
 
 	map[n++] = (struct boot_mem){ 0, LAYOUT_LOW_RAM_END, BOOT_MEM_RAM };
 	map[n++] = (struct boot_mem){ LAYOUT_ACPI, LAYOUT_ACPI_MAX, BOOT_MEM_ACPI };
+	map[n++] = (struct boot_mem){ LAYOUT_FIRMWARE, LAYOUT_FIRMWARE_BYTES, BOOT_MEM_RESERVED };
 	map[n++] = (struct boot_mem){ LAYOUT_HIGH_RAM, mem->region[0].len_bytes - LAYOUT_HIGH_RAM,
 				      BOOT_MEM_RAM };
 	for (unsigned int i = 1; i < mem->nregions && n < BOOT_MEM_MAX; i++)
@@ -271,6 +294,8 @@ static int boot_from(struct arch_vm *av, struct gmem *mem, const struct boot_sou
 	rc = write_params(mem, &plan, &in, boot->cmdline ? boot->cmdline : "", err);
 	if (!rc)
 		rc = write_acpi(mem, av->ncpus, err);
+	if (!rc)
+		rc = write_reset_vector(mem, err);
 	if (!rc)
 		rc = write_gdt(mem, plan.kind != BOOT_ELF_PVH, err);
 	if (!rc && plan.kind != BOOT_ELF_PVH)

@@ -138,6 +138,8 @@ enum {
 	ZP_E820_TABLE = 0x2d0,
 };
 
+#define LINUX_MAGIC 0x53726448u /* "HdrS" */
+
 void boot_write_zero_page(const struct boot_plan *plan, const struct boot_params_in *in,
 			  uint8_t page[BOOT_PAGE_BYTES])
 {
@@ -145,7 +147,7 @@ void boot_write_zero_page(const struct boot_plan *plan, const struct boot_params
 		memcpy(page + BOOT_HDR_OFF, plan->hdr, plan->hdr_bytes);
 	} else {
 		le16_put(page + ZP_BOOT_FLAG, 0xaa55);
-		memcpy(page + ZP_MAGIC, "HdrS", 4);
+		le32_put(page + ZP_MAGIC, LINUX_MAGIC);
 		le16_put(page + ZP_VERSION, 0x020f);
 		page[ZP_LOADFLAGS] = 1; /* LOADED_HIGH */
 		le32_put(page + ZP_KERNEL_ALIGNMENT, 0x200000);

@@ -9,6 +9,7 @@
  *   0x30000    free for the guest (trampolines of secondary CPUs and the like)
  *   0x9fc00    not RAM as the guest is told: where a BIOS would have its data area, video memory
  *   0xe0000    ACPI tables, where a scan for the RSDP looks too
+ *   0xf0000    a BIOS' place: nothing but a reset vector at its end
  *   1 MiB      RAM up to 3 GiB: kernel at its own address, initrd at the top
  *   3 GiB      hole: interrupt controllers at its end, room for devices
  *   4 GiB      RAM beyond 3 GiB
@@ -27,7 +28,10 @@
 
 #define LAYOUT_LOW_RAM_END 0x9fc00u
 #define LAYOUT_ACPI 0xe0000u
-#define LAYOUT_ACPI_MAX 0x20000u
+#define LAYOUT_ACPI_MAX 0x10000u
+#define LAYOUT_FIRMWARE 0xf0000u
+#define LAYOUT_FIRMWARE_BYTES 0x10000u
+#define LAYOUT_RESET_VECTOR 0xffff0u /* F000:FFF0, the last 16 bytes below 1 MiB */
 #define LAYOUT_HIGH_RAM 0x100000u
 #define LAYOUT_HOLE 0xc0000000ull
 #define LAYOUT_HOLE_END 0x100000000ull

@@ -120,31 +120,36 @@ static int get_batch(int fd, const uint32_t *index, uint32_t n, union msr_batch 
 	return kvm_get_msrs(fd, &b->head, err);
 }
 
+/* Keeps of @all what can be read on this vCPU. */
+static void keep_readable(int vcpu_fd, const struct msr_list *all, struct msr_list *ret)
+{
+	union msr_batch b;
+
+	ret->n = 0;
+	for (uint32_t at = 0; at < all->n;) {
+		uint32_t n = MIN(all->n - at, MSR_BATCH);
+		int rc = get_batch(vcpu_fd, all->index + at, n, &b, NULL);
+		uint32_t good = rc < 0 ? 0 : MIN((uint32_t)rc, n);
+
+		for (uint32_t i = 0; i < good; i++)
+			ret->index[ret->n++] = all->index[at + i];
+		/* The one it stopped at cannot be read: not part of this vCPU. */
+		at += good < n ? good + 1 : n;
+	}
+}
+
 int msr_list_probe(int kvm_fd, int vcpu_fd, struct msr_list *ret, struct err *err)
 {
-	cleanup_free struct msr_list *all = malloc(sizeof(*all));
-	union msr_batch b;
-	uint32_t at = 0;
+	struct msr_list *all = malloc(sizeof(*all));
 	int rc;
 
 	if (!all)
 		return err_set(err, -ENOMEM, "no memory for the MSR list");
 	rc = list_candidates(kvm_fd, all, err);
-	if (rc)
-		return rc;
-	ret->n = 0;
-	while (at < all->n) {
-		uint32_t n = MIN(all->n - at, MSR_BATCH);
-
-		rc = get_batch(vcpu_fd, all->index + at, n, &b, NULL);
-		if (rc < 0)
-			rc = 0; /* -EIO and the like: the first one */
-		for (uint32_t i = 0; i < (uint32_t)rc && i < n; i++)
-			ret->index[ret->n++] = all->index[at + i];
-		/* The one it stopped at cannot be read here: not part of this vCPU. */
-		at += (uint32_t)rc < n ? (uint32_t)rc + 1 : n;
-	}
-	return 0;
+	if (!rc)
+		keep_readable(vcpu_fd, all, ret);
+	free(all);
+	return rc;
 }
 
 int msr_read(int vcpu_fd, const struct msr_list *list, struct kvm_msr_entry *entries,
