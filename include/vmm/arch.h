@@ -47,7 +47,7 @@ void arch_vcpu_destroy(struct arch_vcpu *ac);
 int arch_boot(struct arch_vm *av, struct gmem *mem, const struct boot_config *boot,
 	      struct err *err);
 
-/* As vm_cpu_model and vm_state_entries. vCPU entries come first, instance = vCPU index; the order of the table is the order of apply. */
+/* As vm_cpu_model and vm_state_entries. instance = vCPU index, 0 for what the VM has once; the order of the table is the order of apply. */
 int arch_cpu_model(struct arch_vm *av, struct buf *out, struct err *err);
 unsigned int arch_state_entries(struct arch_vm *av, struct state_entry *entries, unsigned int max);
 
