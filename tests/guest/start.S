@@ -84,8 +84,9 @@ bsp64:
 	movl $bsp_main, %esi
 
 	/*
-	 * rbx = area of this CPU, rsi = function of ring 3 that gets it. IOPL stays 0: the TSS
-	 * opens the ports.
+	 * rbx = area of this CPU, rsi = function of ring 3 that gets it. Two keys to the ports: an
+	 * emulated iretq drops IOPL 3, there the TSS opens them; QEMU's emulator looks into a TSS
+	 * only while TR is of type "available", which after a migration it is not, there IOPL does.
 	 */
 enter_user:
 	leaq AREA_STACK0(%rbx), %rsp
@@ -98,7 +99,7 @@ enter_user:
 	pushq %rax
 	leaq AREA_STACK3 - 8(%rbx), %rcx
 	pushq %rcx
-	pushq $0x202
+	pushq $0x3202
 	pushq $SEL_CODE3
 	pushq %rsi
 	movq %rbx, %rdi
