@@ -46,26 +46,35 @@ static int clear_path(const char *path, const char *taken, struct err *err)
 	return err_sys(err, fd, "%s", path);
 }
 
-static int listen_at(const char *path, int *ret_fd, struct err *err)
+static int listen_on(int fd, const char *path, struct err *err)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int rc;
 
-	if (fd < 0)
-		return err_sys(err, -errno, "control socket");
-	memcpy(addr.sun_path, path, strlen(path) + 1);
+	memcpy(addr.sun_path, path, strlen(path) + 1); /* absolute_path saw to its length */
 	/* bind gives the file the mode of the descriptor: it is never open to others, not even for a moment (unix(7), net/unix/af_unix.c). */
 	if (fchmod(fd, 0600) < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 		return err_sys(err, -errno, "control socket %s", path);
-	if (listen(fd, BACKLOG) < 0) {
-		int rc = err_sys(err, -errno, "control socket %s", path);
+	if (listen(fd, BACKLOG) == 0)
+		return 0;
+	rc = err_sys(err, -errno, "control socket %s", path);
+	unlink(path);
+	return rc;
+}
 
-		unlink(path);
-		return rc;
-	}
-	*ret_fd = fd;
-	fd = -1;
-	return 0;
+static int listen_at(const char *path, int *ret_fd, struct err *err)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int rc;
+
+	if (fd < 0)
+		return err_sys(err, -errno, "control socket");
+	rc = listen_on(fd, path, err);
+	if (rc)
+		close(fd);
+	else
+		*ret_fd = fd;
+	return rc;
 }
 
 int bound_socket_init(struct bound_socket *s, const char *name, const char *api_path,
@@ -86,7 +95,7 @@ int bound_socket_init(struct bound_socket *s, const char *name, const char *api_
 	snprintf(taken, sizeof(taken), "a VM named %s is running", name);
 	rc = clear_path(own, taken, err);
 	if (!rc && strcmp(own, b.path) != 0) {
-		strcpy(b.link, own);
+		snprintf(b.link, sizeof(b.link), "%s", own);
 		snprintf(taken, sizeof(taken), "%s: somebody listens there", b.path);
 		rc = clear_path(b.path, taken, err);
 	}

@@ -149,8 +149,8 @@ static const struct shape_field set_max_downtime_fields[] = {
 	  .required = true },
 };
 
-#define SEND(field, field_kind)             \
-	.name = #field, .kind = field_kind, \
+#define SEND(field, field_kind)               \
+	.name = #field, .kind = (field_kind), \
 	.offset = offsetof(union command_args, send_migration.field)
 static const struct shape_field send_migration_fields[] = {
 	{ SEND(to, SHAPE_CHARS), .size = sizeof(((struct command_send_migration *)0)->to),
@@ -163,7 +163,7 @@ static const struct shape_field send_migration_fields[] = {
 	{ SEND(compress_level, SHAPE_INT), .min = 1, .max = 9 },
 };
 
-#define FIELDS(table) .fields = table, .nfields = ARRAY_LEN(table)
+#define FIELDS(table) .fields = (table), .nfields = ARRAY_LEN(table)
 
 static const struct command commands[] = {
 	{ "GET", "vmm.ping", "any", .ok_status = 200, .run = run_ping },

@@ -71,13 +71,13 @@ bool event_hub_wanted(struct event_hub *h)
 static struct event_msg *msg_create(const char *text)
 {
 	size_t len = strlen(text);
-	struct event_msg *msg = malloc(sizeof(*msg) + len);
+	struct event_msg *msg = malloc(sizeof(*msg) + len + 1);
 
 	if (!msg)
 		return NULL;
 	msg->refs = 1;
 	msg->len_bytes = len;
-	memcpy(msg->text, text, len);
+	memcpy(msg->text, text, len + 1);
 	return msg;
 }
 

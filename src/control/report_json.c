@@ -4,9 +4,9 @@
 #include "base/num.h"
 #include "shape.h"
 
-#define FIELD(json_name, json_kind, type, member)                                      \
-	{                                                                              \
-		.name = json_name, .kind = json_kind, .offset = offsetof(type, member) \
+#define FIELD(json_name, json_kind, type, member)                                          \
+	{                                                                                  \
+		.name = (json_name), .kind = (json_kind), .offset = offsetof(type, member) \
 	}
 
 #define ROUND(json_name, json_kind, member) FIELD(json_name, json_kind, struct mig_round, member)

@@ -51,7 +51,7 @@ int control_runtime_dir(char *ret, unsigned int ret_bytes, struct err *err)
 			       (unsigned int)st.st_uid);
 	if (st.st_mode & 0022)
 		return err_set(err, -EACCES, "runtime directory %s: others may write to it", dir);
-	strcpy(ret, dir);
+	snprintf(ret, ret_bytes, "%s", dir);
 	return 0;
 }
 
@@ -79,7 +79,7 @@ int control_socket_path(const char *name, char *ret, unsigned int ret_bytes, str
 		return err_set(err, -ENAMETOOLONG,
 			       "%s/%s%s is longer than a socket address holds (%zu bytes)", dir,
 			       name, CONTROL_SOCKET_SUFFIX, sizeof(path) - 1);
-	strcpy(ret, path);
+	snprintf(ret, ret_bytes, "%s", path);
 	return 0;
 }
 
@@ -90,7 +90,7 @@ int control_connect(const char *path)
 
 	if (strlen(path) >= sizeof(addr.sun_path))
 		return -ENAMETOOLONG;
-	strcpy(addr.sun_path, path);
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;

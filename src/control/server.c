@@ -94,7 +94,7 @@ static char *line_of(json_t *o)
 		free(text);
 		return NULL;
 	}
-	strcpy(line + len, "\n");
+	memcpy(line + len, "\n", 2);
 	return line;
 }
 
@@ -452,7 +452,7 @@ int control_server_start(struct machine *m, const char *name, const char *api_pa
 		return err_set(err, -ENOMEM, "out of memory");
 	rc = bound_socket_init(&s->socket, name, api_path, err);
 	if (!rc) {
-		strcpy(s->path, s->socket.path);
+		memcpy(s->path, s->socket.path, sizeof(s->path));
 		/* Before the first request can make the machine do something. */
 		sink = (struct machine_sink){ .event = on_machine_event, .opaque = s };
 		machine_set_sink(m, &sink);

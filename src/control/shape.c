@@ -4,16 +4,16 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cleanup.h"
 #include "base/num.h"
 
 json_t *shape_text(const char *s)
 {
 	json_t *text = json_string(s);
-	cleanup_free char *copy = NULL;
+	char *copy;
 
 	if (text)
 		return text;
@@ -23,7 +23,9 @@ json_t *shape_text(const char *s)
 	for (char *p = copy; *p; p++)
 		if ((unsigned char)*p >= 0x80)
 			*p = '?';
-	return json_string(copy);
+	text = json_string(copy);
+	free(copy);
+	return text;
 }
 
 static json_t *whole(uint64_t v)
@@ -108,17 +110,18 @@ static int decode_chars(const struct shape_field *f, const json_t *v, char *dst,
 
 static int decode_choice(const struct shape_field *f, const json_t *v, int *dst, struct err *err)
 {
+	const char *given = json_string_value(v);
 	char names[128] = "";
+	size_t used = 0;
 
 	for (int i = 0; f->choices[i]; i++) {
-		if (json_is_string(v) && !strcmp(json_string_value(v), f->choices[i])) {
+		if (given && !strcmp(given, f->choices[i])) {
 			*dst = i;
 			return 0;
 		}
-		if (strlen(names) + strlen(f->choices[i]) + 5 < sizeof(names)) {
-			strcat(names, i ? " or \"" : "\"");
-			strcat(strcat(names, f->choices[i]), "\"");
-		}
+		if (used < sizeof(names))
+			used += (size_t)snprintf(names + used, sizeof(names) - used, "%s\"%s\"",
+						 i ? " or " : "", f->choices[i]);
 	}
 	return err_set(err, -EINVAL, "%s: expected %s", f->name, names);
 }

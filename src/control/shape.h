@@ -27,11 +27,11 @@ enum shape_kind {
 
 struct shape_field {
 	const char *name;
-	enum shape_kind kind;
+	const char *const *choices; /* CHOICE */
 	size_t offset;
 	size_t size; /* CHARS: of the array */
-	const char *const *choices; /* CHOICE */
 	uint64_t min, max; /* decoding numbers; max 0: no limit */
+	enum shape_kind kind;
 	bool required; /* decoding: the key must be there, else the struct keeps what it holds */
 };
 

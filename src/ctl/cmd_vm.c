@@ -55,7 +55,7 @@ static double num(const json_t *o, const char *key)
 
 static void list_row(struct table *t, const struct vm *vm)
 {
-	struct unit_text pid, cpus, memory, uptime;
+	struct unit_text pid = { 0 }, cpus = { 0 }, memory, uptime;
 	const json_t *i = vm->info;
 
 	if (!i) {
@@ -165,7 +165,7 @@ static void counters_text(json_t *counters)
 	static const struct table_column columns[] = { { "counter", .right = false },
 						       { "value", .right = true } };
 	struct buf out = { 0 };
-	struct unit_text n;
+	struct unit_text n = { 0 };
 	struct table t;
 	const char *key;
 	json_t *value;

@@ -97,7 +97,7 @@ static const struct ctl_option migrate_options[] = {
 	{ .name = "json", .help = "one JSON object a round, and the report as the last", AT(json) },
 };
 
-#define OPTIONS(table) .options = table, .noptions = ARRAY_LEN(table)
+#define OPTIONS(table) .options = (table), .noptions = ARRAY_LEN(table)
 
 static const struct ctl_command commands[] = {
 	{ .name = "migrate",

@@ -245,7 +245,8 @@ void migrate_text_report(const json_t *report, const char *name, const char *to,
 		put(out, "\n%s moved to %s\n", name, to);
 		prediction(report, out);
 	}
-	totals(report, out);
+	if (moved || whole(report, "bytes_sent"))
+		totals(report, out);
 	if (yes(report, "stalled"))
 		put(out, "rounds stopped shrinking%s%s\n",
 		    moved && *str(report, "reason") ? ": " : "",
