@@ -34,6 +34,7 @@ struct machine_config {
 	const char *console; /* tty spec */
 	const char *pin;
 	bool paused; /* do not run after boot */
+	const char *record; /* receiver: file that the incoming stream is written to, or NULL */
 };
 
 enum machine_state {

@@ -43,6 +43,7 @@ struct transport {
 	uint64_t stall_ns; /* TRANSPORT_STALL_NS unless the owner sets another limit */
 	int cancel_fd; /* eventfd: readable once cancelled */
 	atomic_bool cancelled;
+	int record_fd; /* what recv takes is written there as well; the owner's, -1: not recorded */
 };
 
 #define TRANSPORT_STALL_NS (10ull * 1000000000ull)
@@ -57,12 +58,9 @@ static inline int transport_send_wait(struct transport *t, struct err *err)
 {
 	return t->ops->send_wait(t, err);
 }
-static inline int transport_recv(struct transport *t, const struct iovec *iov, unsigned int niov,
-				 void *extra, size_t extra_cap, size_t *ret_extra,
-				 uint64_t timeout_ns, struct err *err)
-{
-	return t->ops->recv(t, iov, niov, extra, extra_cap, ret_extra, timeout_ns, err);
-}
+/* With recording: a failed write is the call's failure ("recording: ..."). */
+int transport_recv(struct transport *t, const struct iovec *iov, unsigned int niov, void *extra,
+		   size_t extra_cap, size_t *ret_extra, uint64_t timeout_ns, struct err *err);
 static inline bool transport_readable(struct transport *t)
 {
 	return t->ops->readable(t);

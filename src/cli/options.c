@@ -93,6 +93,13 @@ static int set_listen(struct vm_options *o, const char *v, struct err *err)
 	return 0;
 }
 
+static int set_record(struct vm_options *o, const char *v, struct err *err)
+{
+	(void)err;
+	o->config.record = v;
+	return 0;
+}
+
 static int set_thp(struct vm_options *o, const char *v, struct err *err)
 {
 	(void)v;
@@ -150,6 +157,8 @@ static const struct vm_option options[] = {
 	{ "dirty", "KIND", FOR_BOTH, set_dirty, "auto, bitmap, manual or ring[,entries=N] (auto)" },
 	{ "api", "PATH", FOR_BOTH, set_api,
 	  "the control socket (NAME.sock in the runtime directory)" },
+	{ "record", "FILE", FOR_RECEIVE, set_record,
+	  "write the incoming stream to FILE too, for `vmm stream`" },
 	{ "thp", NULL, FOR_RUN, set_thp, "back RAM with transparent huge pages (default)" },
 	{ "no-thp", NULL, FOR_RUN, set_no_thp, "back RAM with 4 KiB pages" },
 	{ "hugepages", "SIZE", FOR_RUN, set_hugepages, "back RAM with hugetlb pages of 2M or 1G" },

@@ -24,7 +24,8 @@ enum guest_end { GUEST_RUNS, GUEST_OFF, GUEST_RESET, GUEST_CRASHED, GUEST_ERROR 
 struct machine {
 	/* Fixed once built. */
 	struct machine_config config; /* strings are the copies below */
-	char *strings[5]; /* kernel, initrd, cmdline, console, pin: copies, any may be NULL */
+	char *strings
+		[6]; /* kernel, initrd, cmdline, console, pin, record: copies, any may be NULL */
 	struct loop *loop;
 	struct machine_sink sink;
 	uint64_t created_ns;
@@ -41,6 +42,7 @@ struct machine {
 
 	struct tcp_listener *listener;
 	int accept_cancel_fd;
+	int record_fd;
 
 	_Atomic(enum guest_end) guest_end;
 	char guest_text[128]; /* written before guest_end is set, read after */

@@ -2,6 +2,7 @@
 #include "machine/machine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -189,6 +190,7 @@ static void copy_config(struct machine *m, const struct machine_config *config)
 	m->config.cmdline = copy_string(m, 2, config->cmdline ? config->cmdline : "");
 	m->config.console = copy_string(m, 3, config->console ? config->console : "stdio");
 	m->config.pin = copy_string(m, 4, config->pin);
+	m->config.record = copy_string(m, 5, config->record);
 	m->user_paused = config->paused;
 	snprintf(m->kernel_name, sizeof(m->kernel_name), "%s",
 		 config->kernel_path ? config->kernel_path : "built-in guest");
@@ -204,7 +206,7 @@ static int machine_alloc(const struct machine_config *config, struct loop *loop,
 		return err_set(err, -ENOMEM, "no memory for a machine");
 	pthread_mutex_init(&m->lock, NULL);
 	m->loop = loop;
-	m->end_fd = m->guest_fd = m->accept_cancel_fd = -1;
+	m->end_fd = m->guest_fd = m->accept_cancel_fd = m->record_fd = -1;
 	m->created_ns = clock_mono_ns();
 	m->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	m->guest_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -283,6 +285,15 @@ int machine_create(const struct machine_config *config, struct loop *loop, struc
 	return 0;
 }
 
+/* The file is there, and writable, before anybody is told to send. */
+static int open_record(struct machine *m, struct err *err)
+{
+	if (!m->config.record)
+		return 0;
+	m->record_fd = open(m->config.record, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	return m->record_fd < 0 ? err_sys(err, -errno, "--record %s", m->config.record) : 0;
+}
+
 int machine_create_receiver(const struct machine_config *config, const char *listen,
 			    struct loop *loop, struct machine **ret, struct err *err)
 {
@@ -292,7 +303,9 @@ int machine_create_receiver(const struct machine_config *config, const char *lis
 	if (rc)
 		return rc;
 	m->state = MACHINE_RECEIVING;
-	rc = tcp_listen(listen, &m->listener, err);
+	rc = open_record(m, err);
+	if (!rc)
+		rc = tcp_listen(listen, &m->listener, err);
 	if (rc) {
 		machine_destroy(m);
 		return rc;
@@ -325,6 +338,7 @@ void machine_destroy(struct machine *m)
 	fd_close(&m->guest_fd);
 	fd_close(&m->end_fd);
 	fd_close(&m->accept_cancel_fd);
+	fd_close(&m->record_fd);
 	for (unsigned int i = 0; i < ARRAY_LEN(m->strings); i++)
 		free(m->strings[i]);
 	pthread_mutex_destroy(&m->lock);

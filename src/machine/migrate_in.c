@@ -148,6 +148,7 @@ static int take_vm(struct machine *m, struct mig_receive_report *report, struct 
 
 	if (rc)
 		return rc;
+	t->record_fd = m->record_fd;
 	pthread_mutex_lock(&m->lock);
 	m->transport = t;
 	pthread_mutex_unlock(&m->lock);

@@ -123,6 +123,25 @@ def test_json_stream_and_report_file(world):
     destination.verify()
 
 
+def test_recorded_stream_verifies(world):
+    source = world.run(cmdline="ws=8M fill=text fillsize=all report=200")
+    path = world.directory + "/stream"
+    destination = world.receive(extra=("--record", path))
+    report = world.migrate(source, destination, "--compress", "zlib", "--on-timeout", "switch")
+    destination.verify()
+    status, out, err = world.vmm("stream", "verify", path)
+    check(status == 0, f"verify: {status}: {out}{err}")
+    status, out, err = world.vmm("stream", "dump", path)
+    check(status == 0 and out.count("ROUND_END") == report["rounds"], f"dump: {status}: {out[-500:]}{err}")
+    with open(path, "r+b") as stream:
+        stream.seek(report["bytes_sent"] // 2)
+        byte = stream.read(1)[0]
+        stream.seek(-1, 1)
+        stream.write(bytes([byte ^ 4]))
+    status, out, err = world.vmm("stream", "verify", path)
+    check(status == 1 and len(err.strip().splitlines()) == 1, f"verify of a damaged stream: {status}: {out}{err}")
+
+
 def test_back_and_forth(world):
     vm = world.run(name="vm0")
     for hop in range(6):
