@@ -63,7 +63,7 @@ int record_read(struct record_reader *r, uint64_t timeout_ns, struct record_head
 	if (!meta)
 		return err_set(err, -ENOMEM, "record %u: no memory for %u bytes of meta data",
 			       ret->seq, ret->meta_len);
-	rc = read_bytes(r, meta, ret->meta_len, TRANSPORT_STALL_NS, err);
+	rc = read_bytes(r, meta, ret->meta_len, r->t->stall_ns, err);
 	if (rc)
 		return rc;
 	rc = record_check_crc(header, ret, meta, err);
@@ -96,7 +96,7 @@ int record_read_payload(struct record_reader *r, struct iovec *iov, unsigned int
 	for (unsigned int k = i; k < niov; k++)
 		r->bytes += iov[k].iov_len;
 	rc = transport_recv(r->t, iov + i, niov - i, r->look, sizeof(r->look), &extra,
-			    TRANSPORT_STALL_NS, err);
+			    r->t->stall_ns, err);
 	r->look_pos = 0;
 	r->look_len = rc ? 0 : extra;
 	return rc;

@@ -129,7 +129,7 @@ static int await_ack(struct session *s, uint32_t number, struct err *err)
 	struct rec_round_ack ack;
 	int rc;
 
-	rc = record_expect(&s->in, REC_ROUND_ACK, "destination", TRANSPORT_STALL_NS, &h, &meta,
+	rc = record_expect(&s->in, REC_ROUND_ACK, "destination", s->t->stall_ns, &h, &meta,
 			   err);
 	if (!rc)
 		rc = rec_round_ack_decode(meta, h.meta_len, &ack, err);

@@ -22,7 +22,7 @@ int session_poll(struct session *s, struct err *err)
 	if (!transport_readable(s->t))
 		return 0;
 	/* Nothing is owed to us at this point: it can only be the reason why the destination gives up. */
-	rc = record_read(&s->in, TRANSPORT_STALL_NS, &h, &meta, err);
+	rc = record_read(&s->in, s->t->stall_ns, &h, &meta, err);
 	if (rc)
 		return rc;
 	if (h.type == REC_ERROR)
@@ -55,7 +55,7 @@ static int exchange_hello(struct session *s, struct rec_hello *ret, struct err *
 	rec_hello_encode(&mine, &s->w.meta);
 	rc = record_write(&s->w, REC_HELLO, err);
 	if (!rc)
-		rc = record_expect(&s->in, REC_HELLO, "destination", TRANSPORT_STALL_NS, &h, &meta,
+		rc = record_expect(&s->in, REC_HELLO, "destination", s->t->stall_ns, &h, &meta,
 				   err);
 	if (!rc)
 		rc = rec_hello_decode(meta, h.meta_len, ret, err);

@@ -113,7 +113,7 @@ static int await_ready(struct session *s, struct err *err)
 	struct rec_ready ready;
 	int rc;
 
-	rc = record_expect(&s->in, REC_READY, "destination", TRANSPORT_STALL_NS, &h, &meta, err);
+	rc = record_expect(&s->in, REC_READY, "destination", s->t->stall_ns, &h, &meta, err);
 	if (!rc)
 		rc = rec_ready_decode(meta, h.meta_len, &ready, err);
 	if (rc)
@@ -141,7 +141,7 @@ static int hand_over(struct session *s, struct err *err)
 	buf_clear(&s->w.meta);
 	rc = record_write(&s->w, REC_COMMIT, err);
 	if (!rc)
-		rc = record_expect(&s->in, REC_STARTED, "destination", TRANSPORT_STALL_NS, &h,
+		rc = record_expect(&s->in, REC_STARTED, "destination", s->t->stall_ns, &h,
 				   &meta, err);
 	if (rc == -EREMOTEIO) {
 		/* Refused explicitly: it does not run there and will not. */
