@@ -133,12 +133,25 @@ void fake_source_fini(struct fake_source *s)
 	gmem_destroy(s->mem);
 }
 
+/* One section of one u64, as state.md defines it. */
+static void put_section(struct buf *out, const char *name, uint64_t value)
+{
+	buf_u8(out, (uint8_t)strlen(name));
+	buf_put(out, name, strlen(name));
+	buf_u32(out, 0);
+	buf_u16(out, 1);
+	buf_u32(out, 8);
+	buf_u64(out, value);
+}
+#define SECTION_BYTES(name) (1 + sizeof(name) - 1 + 4 + 2 + 4 + 8)
+
+/* As far as readers of recorded streams look: the size of memory first. */
 static int source_describe(void *host, struct buf *out, struct err *err)
 {
 	struct fake_source *s = host;
 
 	(void)err;
-	buf_u64(out, s->mem->npages);
+	put_section(out, "machine", s->mem->npages * GMEM_PAGE_SIZE);
 	return 0;
 }
 
@@ -167,19 +180,13 @@ static int source_resume(void *host, struct err *err)
 	return 0;
 }
 
-/* One section, as state.md defines it: name "fake", the counter. */
 static int source_save(void *host, struct buf *out, struct err *err)
 {
 	struct fake_source *s = host;
 
 	if (s->fail_save)
 		return err_set(err, -EIO, "fake: cannot save");
-	buf_u8(out, 4);
-	buf_put(out, "fake", 4);
-	buf_u32(out, 0);
-	buf_u16(out, 1);
-	buf_u32(out, 8);
-	buf_u64(out, s->counter);
+	put_section(out, "fake", s->counter);
 	return 0;
 }
 
@@ -218,9 +225,9 @@ static int destination_prepare(void *host, const void *config, size_t len_bytes,
 
 	if (d->fail_prepare)
 		return err_set(err, -ENOMEM, "fake: no memory for 8 MiB of RAM");
-	if (len_bytes != 8)
+	if (len_bytes != SECTION_BYTES("machine"))
 		return err_set(err, -EBADMSG, "fake: bad config");
-	c.region[0].len_bytes = le64_get(config) * GMEM_PAGE_SIZE;
+	c.region[0].len_bytes = le64_get((const uint8_t *)config + len_bytes - 8);
 	rc = gmem_create(&c, &d->mem, err);
 	if (rc)
 		return rc;
@@ -238,9 +245,9 @@ static int destination_load(void *host, const void *state, size_t len_bytes, uin
 	(void)pause_real_ns;
 	if (d->fail_load)
 		return err_set(err, -EBADMSG, "fake: state of a machine nobody built");
-	if (len_bytes != 23)
+	if (len_bytes != SECTION_BYTES("fake"))
 		return err_set(err, -EBADMSG, "fake: %zu bytes of state", len_bytes);
-	d->counter = le64_get((const uint8_t *)state + 15);
+	d->counter = le64_get((const uint8_t *)state + len_bytes - 8);
 	d->loaded = true;
 	return 0;
 }

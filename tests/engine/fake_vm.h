@@ -14,7 +14,9 @@
  * Two VMs without KVM for engine tests: memory, a dirty log that a writer thread feeds, a few bytes of state, and the flags that show who runs. A source may be
  * moved several times in a row.
  */
+#ifndef FAKE_PAGES /* a program with many attempts takes less */
 #define FAKE_PAGES 2048u
+#endif
 
 struct fake_dirty {
 	struct dirty d;
