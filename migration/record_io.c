@@ -45,6 +45,11 @@ static int read_bytes(struct record_reader *r, void *dst, size_t len, uint64_t t
 	return rc;
 }
 
+bool record_readable(const struct record_reader *r)
+{
+	return r->look_pos < r->look_len || transport_readable(r->t);
+}
+
 int record_read(struct record_reader *r, uint64_t timeout_ns, struct record_header *ret,
 		const uint8_t **ret_meta, struct err *err)
 {
@@ -134,8 +139,8 @@ int record_write(struct record_writer *w, enum record_type type, struct err *err
 
 void record_write_text(struct record_writer *w, enum record_type type, int code, const char *text)
 {
-	/* A frame may be under way: the text goes behind it, or nowhere when it cannot be completed. */
-	if (transport_send_wait(w->t, NULL))
+	/* A frame may be under way: the text goes behind it, or nowhere when it cannot be completed or one before it was not. */
+	if (w->t->send_failed || transport_send_wait(w->t, NULL))
 		return;
 	buf_clear(&w->meta);
 	rec_text_encode((uint32_t)(code < 0 ? -code : code), text, &w->meta);

@@ -2,6 +2,7 @@
 #ifndef MIGRATION_RECORD_IO_H
 #define MIGRATION_RECORD_IO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -29,6 +30,8 @@ struct record_reader {
 void record_reader_init(struct record_reader *r, struct transport *t);
 void record_reader_fini(struct record_reader *r);
 
+/* True when record_read has something to begin with at once, taken along earlier or with the transport. */
+bool record_readable(const struct record_reader *r);
 /* The next record's header and meta data, every check of stream.md §1 done. *ret_meta is valid until the next call. @timeout_ns as in transport_recv. */
 int record_read(struct record_reader *r, uint64_t timeout_ns, struct record_header *ret,
 		const uint8_t **ret_meta, struct err *err);

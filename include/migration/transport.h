@@ -43,6 +43,7 @@ struct transport {
 	uint64_t stall_ns; /* TRANSPORT_STALL_NS unless the owner sets another limit */
 	int cancel_fd; /* eventfd: readable once cancelled */
 	atomic_bool cancelled;
+	bool send_failed; /* a send failed: the stream may have ended in the middle of a record, nothing can follow */
 	int record_fd; /* what recv takes is written there as well; the owner's, -1: not recorded */
 };
 
@@ -52,11 +53,17 @@ struct transport {
 static inline int transport_send_begin(struct transport *t, const struct iovec *iov,
 				       unsigned int niov, struct err *err)
 {
-	return t->ops->send_begin(t, iov, niov, err);
+	int rc = t->ops->send_begin(t, iov, niov, err);
+
+	t->send_failed |= rc != 0;
+	return rc;
 }
 static inline int transport_send_wait(struct transport *t, struct err *err)
 {
-	return t->ops->send_wait(t, err);
+	int rc = t->ops->send_wait(t, err);
+
+	t->send_failed |= rc != 0;
+	return rc;
 }
 /* With recording: a failed write is the call's failure ("recording: ..."). */
 int transport_recv(struct transport *t, const struct iovec *iov, unsigned int niov, void *extra,

@@ -19,7 +19,7 @@ int session_poll(struct session *s, struct err *err)
 
 	if (s->params->cancel && atomic_load(s->params->cancel))
 		return err_set(err, -ECANCELED, "cancelled");
-	if (!transport_readable(s->t))
+	if (!record_readable(&s->in))
 		return 0;
 	/* Nothing is owed to us at this point: it can only be the reason why the destination gives up. */
 	rc = record_read(&s->in, s->t->stall_ns, &h, &meta, err);
@@ -157,24 +157,25 @@ static int prefer_peer_reason(struct session *s, int rc, struct err *err)
 
 	if (rc != -EPIPE && rc != -ECONNRESET)
 		return rc;
-	if (!transport_readable(s->t) || record_read(&s->in, NS_PER_S, &h, &meta, NULL) ||
+	if (!record_readable(&s->in) || record_read(&s->in, NS_PER_S, &h, &meta, NULL) ||
 	    h.type != REC_ERROR)
 		return rc;
 	return record_peer_error(&h, meta, "destination", err);
 }
 
-/* The VM runs here again, whatever happened, unless COMMIT is out. */
+/* The VM runs here again, whatever happened, unless COMMIT is out. It comes first: without COMMIT the destination cannot start it, and telling that one why may
+ * take as long as a stall. */
 static void fall_back(struct session *s, int rc, struct err *err)
 {
-	struct err resume_err = { 0 };
+	struct err resume_err = { 0 }, why = *err;
 
 	if (s->committed)
 		return;
-	if (rc != -EREMOTEIO)
-		record_write_text(&s->w, rc == -ECANCELED ? REC_CANCEL : REC_ERROR, rc, err->msg);
 	if (s->paused && s->ops->resume(s->host, &resume_err))
 		err_prefix(err, "the VM could not be resumed here either (%s)", resume_err.msg);
 	s->paused = false;
+	if (rc != -EREMOTEIO)
+		record_write_text(&s->w, rc == -ECANCELED ? REC_CANCEL : REC_ERROR, rc, why.msg);
 }
 
 static void finish_report(struct session *s, int rc, uint64_t cpu0_ns, const struct err *err)
