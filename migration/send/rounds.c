@@ -25,7 +25,7 @@ static void report_progress(struct session *s, uint64_t left_pages)
 		return;
 	s->next_progress_ns = now + PROGRESS_INTERVAL_NS;
 	p = (struct mig_progress){
-		.round = s->report->nrounds + 1,
+		.round = s->round,
 		.sent_bytes = s->t->bytes_sent,
 		.left_pages = left_pages,
 		.bytes_per_s = (double)s->t->bytes_sent * 1e9 / (double)(now - s->start_ns + 1),
@@ -129,8 +129,7 @@ static int await_ack(struct session *s, uint32_t number, struct err *err)
 	struct rec_round_ack ack;
 	int rc;
 
-	rc = record_expect(&s->in, REC_ROUND_ACK, "destination", s->t->stall_ns, &h, &meta,
-			   err);
+	rc = record_expect(&s->in, REC_ROUND_ACK, "destination", s->t->stall_ns, &h, &meta, err);
 	if (!rc)
 		rc = rec_round_ack_decode(meta, h.meta_len, &ack, err);
 	if (!rc && ack.round != number)
@@ -241,6 +240,7 @@ int rounds_run(struct session *s, struct err *err)
 		struct mig_round round = { 0 };
 		int rc;
 
+		s->round = number;
 		rc = session_poll(s, err);
 		if (!rc)
 			rc = send_round(s, number, &round, err);

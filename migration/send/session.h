@@ -33,6 +33,7 @@ struct session {
 	struct bitmap pending; /* what the next round sends */
 	struct bitmap populated; /* first round: pages that have memory behind them */
 	struct policy policy;
+	uint32_t round; /* the number of the round under way; the report may hold fewer */
 
 	uint64_t start_ns;
 	uint64_t next_progress_ns;

@@ -64,7 +64,7 @@ static int send_last_round(struct session *s, struct mig_round *r, struct err *e
 static int send_rest(struct session *s, uint64_t pause_real_ns, struct err *err)
 {
 	struct mig_downtime *d = &s->report->downtime;
-	struct mig_round last = { .number = s->report->nrounds + 1, .last = true };
+	struct mig_round last = { .number = s->round + 1, .last = true };
 	uint64_t t0 = clock_mono_ns(), t1, t2, t3;
 	struct rec_end end;
 	int rc;
@@ -141,8 +141,8 @@ static int hand_over(struct session *s, struct err *err)
 	buf_clear(&s->w.meta);
 	rc = record_write(&s->w, REC_COMMIT, err);
 	if (!rc)
-		rc = record_expect(&s->in, REC_STARTED, "destination", s->t->stall_ns, &h,
-				   &meta, err);
+		rc = record_expect(&s->in, REC_STARTED, "destination", s->t->stall_ns, &h, &meta,
+				   err);
 	if (rc == -EREMOTEIO) {
 		/* Refused explicitly: it does not run there and will not. */
 		s->ops->uncommit(s->host);

@@ -310,8 +310,8 @@ void attempt_run(struct attempt *a, struct fake_source *s, struct fake_destinati
 
 	a->params.cancel = &s->cancel;
 	assert_int_equal(pthread_create(&thread, NULL, receive_thread, &r), 0);
-	a->send_rc = mig_send(&a->params, at_source, &fake_source_ops, s, s->mem, &s->dirty.d, NULL,
-			      &a->report, &a->send_err);
+	a->send_rc = mig_send(&a->params, at_source, &fake_source_ops, s, s->mem, &s->dirty.d,
+			      a->observer, &a->report, &a->send_err);
 	transport_destroy(at_source);
 	pthread_join(thread, NULL);
 }

@@ -57,6 +57,7 @@ void fake_destination_fini(struct fake_destination *d);
 /* One attempt over the two ends of a connection; runs the receiver on a thread. Both transports are destroyed. */
 struct attempt {
 	struct mig_send_params params;
+	const struct mig_observer *observer; /* may be NULL */
 	int send_rc, receive_rc;
 	struct err send_err, receive_err;
 	struct mig_report report;

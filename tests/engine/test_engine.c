@@ -7,6 +7,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "fake_vm.h"
 
 /* The real sender and receiver over a socket pair, with VMs that are only memory. */
@@ -200,6 +201,47 @@ static void test_save_fails(void **state)
 	fake_source_fini(&s);
 }
 
+struct patience {
+	atomic_uint_least64_t ceiling_ns;
+	unsigned int rounds;
+};
+
+static void give_in(void *opaque, const struct mig_round *r)
+{
+	struct patience *p = opaque;
+
+	p->rounds++;
+	if (r->number == MIG_MAX_ROUNDS + 10)
+		atomic_store(&p->ceiling_ns, 10 * NS_PER_S);
+}
+
+/* More rounds than the report keeps: the last one's number goes on from theirs all the same. */
+static void test_many_rounds(void **state)
+{
+	struct patience p = { .rounds = 0 };
+	const struct mig_observer observer = { .round = give_in, .opaque = &p };
+	struct fake_destination d = { 0 };
+	struct fake_source s;
+	struct attempt a;
+
+	(void)state;
+	atomic_init(&p.ceiling_ns, 0);
+	attempt_defaults(&a);
+	a.params.policy.switch_on_timeout = false;
+	a.params.policy.timeout_ns = 1000 * NS_PER_S;
+	a.params.max_downtime_ns = &p.ceiling_ns;
+	a.observer = &observer;
+	move_once(&a, 16, &d, &s);
+	if (a.send_rc)
+		fail_msg("%s", a.send_err.msg);
+	assert_int_equal(a.report.nrounds, MIG_MAX_ROUNDS);
+	assert_int_equal(a.report.round[MIG_MAX_ROUNDS - 1].number, p.rounds);
+	assert_int_equal(p.rounds, a.received.rounds);
+	assert_true(p.rounds > MIG_MAX_ROUNDS);
+	fake_destination_fini(&d);
+	fake_source_fini(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -212,6 +254,7 @@ int main(void)
 		cmocka_unit_test(test_cancel_at_the_last_moment),
 		cmocka_unit_test(test_cancel_early),
 		cmocka_unit_test(test_save_fails),
+		cmocka_unit_test(test_many_rounds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
