@@ -11,6 +11,15 @@
 #include "vmm/dirty.h"
 #include "vmm/gmem.h"
 
+/* The policy looks at the end of a round, and a round may be long. Only what ends in a cancel can be decided here: to switch is the policy's to say. */
+static bool timed_out(const struct session *s)
+{
+	const struct policy_params *p = &s->params->policy;
+
+	return p->timeout_ns && !p->switch_on_timeout &&
+	       clock_mono_ns() - s->start_ns >= p->timeout_ns;
+}
+
 int session_poll(struct session *s, struct err *err)
 {
 	struct record_header h;
@@ -19,6 +28,9 @@ int session_poll(struct session *s, struct err *err)
 
 	if (s->params->cancel && atomic_load(s->params->cancel))
 		return err_set(err, -ECANCELED, "cancelled");
+	if (timed_out(s))
+		return err_set(err, -ETIMEDOUT, "timeout: not over after %.1f s",
+			       (double)s->params->policy.timeout_ns / NS_PER_S);
 	if (!record_readable(&s->in))
 		return 0;
 	/* Nothing is owed to us at this point: it can only be the reason why the destination gives up. */
@@ -110,9 +122,10 @@ static int exchange_config(struct session *s, struct err *err)
 	rc = s->ops->describe(s->host, &s->w.meta, err);
 	if (!rc)
 		rc = record_write(&s->w, REC_CONFIG, err);
-	/* No stall limit: the destination builds a VM and may have to find its memory first. Keepalive watches the connection. */
+	/* No stall limit: the destination builds a VM and may have to find its memory first. Keepalive watches the connection, and the user's timeout counts. */
 	if (!rc)
-		rc = record_expect(&s->in, REC_CONFIG_OK, "destination", 0, &h, &meta, err);
+		rc = record_expect(&s->in, REC_CONFIG_OK, "destination",
+				   s->params->policy.timeout_ns, &h, &meta, err);
 	if (!rc)
 		rc = rec_config_ok_decode(meta, h.meta_len, &ok, err);
 	if (rc)

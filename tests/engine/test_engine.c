@@ -201,6 +201,27 @@ static void test_save_fails(void **state)
 	fake_source_fini(&s);
 }
 
+/* The user's timeout counts within a round too, which here would take minutes. */
+static void test_timeout_within_round(void **state)
+{
+	struct fake_destination d = { 0 };
+	struct fake_source s;
+	struct attempt a;
+
+	(void)state;
+	attempt_defaults(&a);
+	a.params.policy.switch_on_timeout = false;
+	a.params.policy.timeout_ns = 100 * NS_PER_MS;
+	a.params.max_bandwidth = 1 << 20;
+	move_once(&a, 16, &d, &s);
+	assert_int_equal(a.send_rc, -ETIMEDOUT);
+	assert_int_equal(a.report.nrounds, 0);
+	assert_non_null(strstr(a.send_err.msg, "timeout"));
+	assert_non_null(strstr(a.receive_err.msg, "timeout"));
+	fake_destination_fini(&d);
+	fake_source_fini(&s);
+}
+
 struct patience {
 	atomic_uint_least64_t ceiling_ns;
 	unsigned int rounds;
@@ -255,6 +276,7 @@ int main(void)
 		cmocka_unit_test(test_cancel_early),
 		cmocka_unit_test(test_save_fails),
 		cmocka_unit_test(test_many_rounds),
+		cmocka_unit_test(test_timeout_within_round),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
