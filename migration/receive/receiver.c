@@ -237,6 +237,18 @@ static int check_order(struct receiver *r, const struct record_header *h, const 
 	return stream_next_state(&r->state, h->type, begin.last, err);
 }
 
+/*
+ * How long the source may take for its next record. Between rounds it may be collecting, saving, or limited in bandwidth: only keepalive judges it. HELLO and CONFIG it sends
+ * at once, whoever connects and says nothing is no source; COMMIT too, and a source that hesitates is better refused, which it survives, than waited for.
+ */
+static uint64_t patience_ns(const struct receiver *r)
+{
+	return r->state == STREAM_START || r->state == STREAM_HELLO_DONE ||
+			       r->state == STREAM_ENDED ?
+		       r->t->stall_ns :
+		       0;
+}
+
 static int receive_all(struct receiver *r, struct err *err)
 {
 	while (r->state != STREAM_COMMITTED) {
@@ -244,8 +256,7 @@ static int receive_all(struct receiver *r, struct err *err)
 		const uint8_t *meta;
 		int rc;
 
-		/* A source between records may be collecting, saving, or limited in bandwidth: only keepalive judges it. */
-		rc = record_read(&r->in, 0, &h, &meta, err);
+		rc = record_read(&r->in, patience_ns(r), &h, &meta, err);
 		if (rc == -ENODATA)
 			return err_set(
 				err, -ECONNRESET,

@@ -196,6 +196,7 @@ static int source_commit(void *host, struct err *err)
 
 	if (s->cancel_at_commit)
 		return err_set(err, -ECANCELED, "cancelled");
+	nanosleep(&(struct timespec){ .tv_nsec = (long)s->commit_delay_ns }, NULL);
 	s->committed = true;
 	return 0;
 }

@@ -37,6 +37,7 @@ struct fake_source {
 	unsigned int pauses, resumes;
 	atomic_bool cancel;
 	bool cancel_at_commit;
+	uint64_t commit_delay_ns;
 	bool fail_save;
 };
 

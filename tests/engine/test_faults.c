@@ -416,6 +416,46 @@ static void test_silent_peer(void **state)
 	bed_fini(&b);
 }
 
+static void test_silent_source(void **state)
+{
+	struct mig_receive_report report;
+	struct fake_destination d = { 0 };
+	struct transport *x, *y;
+	struct err err = { 0 };
+
+	(void)state;
+	transport_pair(&x, &y);
+	y->stall_ns = STALL_NS;
+	assert_int_equal(mig_receive(y, &fake_destination_ops, &d, &report, &err), -ETIMEDOUT);
+	transport_destroy(x);
+	transport_destroy(y);
+}
+
+/* A source that falls asleep before COMMIT is refused; when it wakes up it keeps its VM. */
+static void test_late_commit(void **state)
+{
+	struct fake_destination d = { 0 };
+	struct transport *x, *y;
+	struct attempt a;
+	struct bed b;
+
+	(void)state;
+	bed_init(&b, HOT_PAGES);
+	attempt_defaults(&a);
+	b.s.commit_delay_ns = 5 * STALL_NS;
+	transport_pair(&x, &y);
+	y->stall_ns = STALL_NS;
+	attempt_run(&a, &b.s, &d, x, y);
+	assert_one_owner(&a, &b.s, &d);
+	assert_int_equal(a.receive_rc, -ETIMEDOUT);
+	assert_int_equal(a.send_rc, -EREMOTEIO);
+	assert_true(atomic_load(&b.s.running));
+	fake_destination_fini(&d);
+	b.s.commit_delay_ns = 0;
+	succeed(&b);
+	bed_fini(&b);
+}
+
 static void test_cancel_everywhere(void **state)
 {
 	struct attempt a;
@@ -452,6 +492,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_flip_everywhere_writer),
 		cmocka_unit_test(test_stall),
 		cmocka_unit_test(test_silent_peer),
+		cmocka_unit_test(test_silent_source),
+		cmocka_unit_test(test_late_commit),
 		cmocka_unit_test(test_cancel_everywhere),
 	};
 	const struct CMUnitTest static_memory[] = { all[0], all[1], all[2] };
