@@ -3,10 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -311,6 +314,52 @@ static void failed_send_leaves_the_memory(void **state)
 	free(big);
 }
 
+static int set_loopback(bool up)
+{
+	struct ifreq ifr = { .ifr_name = "lo", .ifr_flags = up ? IFF_UP : 0 };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int rc = ioctl(fd, SIOCSIFFLAGS, &ifr);
+
+	close(fd);
+	return rc;
+}
+
+/* In a network of its own, on a thread: the wire is pulled, nobody says goodbye. */
+static void *pull_the_wire(void *arg)
+{
+	uint8_t *big = calloc(1, 64 * MIB), in;
+	struct err *err = arg;
+	struct link l;
+
+	if (unshare(CLONE_NEWNET) || set_loopback(true)) {
+		free(big);
+		return NULL;
+	}
+	link_make(&l, TCP);
+	assert_int_equal(send_all(l.a, "x", 1, err), 0);
+	assert_int_equal(recv_all(l.b, &in, 1, 0, err), 0);
+	assert_int_equal(set_loopback(false), 0);
+	l.a->stall_ns = NS_PER_S;
+	err->code = send_all(l.a, big, 64 * MIB, err);
+	link_drop(&l);
+	free(big);
+	return err;
+}
+
+static void vanished_peer_is_no_full_one(void **state)
+{
+	struct err err = { 0 };
+	pthread_t thread;
+	void *ran;
+
+	pthread_create(&thread, NULL, pull_the_wire, &err);
+	pthread_join(thread, &ran);
+	if (!ran)
+		skip(); /* no right to make network namespaces */
+	assert_int_equal(err.code, -ETIMEDOUT);
+	assert_non_null(strstr(err.msg, "peer vanished"));
+}
+
 /* A slow peer is no stalled one: single bytes of progress reset the limit. */
 static void *take_slowly(void *arg)
 {
@@ -536,6 +585,7 @@ int main(void)
 		cmocka_unit_test(last_words_survive_a_reset),
 		cmocka_unit_test(stalled_peer_is_found),
 		cmocka_unit_test(failed_send_leaves_the_memory),
+		cmocka_unit_test(vanished_peer_is_no_full_one),
 		cmocka_unit_test(slow_peer_is_not_stalled),
 		cmocka_unit_test(cancel_ends_calls),
 		cmocka_unit_test(cancel_works_after_a_change_of_threads),
