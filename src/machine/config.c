@@ -28,6 +28,10 @@ static int check_ram(const struct machine_config *c, struct err *err)
 {
 	uint64_t align = c->backing == GMEM_HUGETLB ? c->hugepage_bytes : RAM_ALIGN_BYTES;
 
+	/* A receiver's configuration comes from its peer. */
+	if (align != (2ULL << 20) && align != (1ULL << 30))
+		return err_set(err, -EINVAL, "--hugepages: expected 2M or 1G, got %llu bytes",
+			       (unsigned long long)align);
 	if (c->ram_bytes < RAM_MIN_BYTES || c->ram_bytes > GMEM_MAX_BYTES)
 		return err_set(err, -EINVAL, "--mem: expected 2M to 16T, got %llu bytes",
 			       (unsigned long long)c->ram_bytes);
