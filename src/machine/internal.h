@@ -51,6 +51,8 @@ struct machine {
 	enum machine_state state;
 	bool user_paused; /* wanted by the user, whatever the migration does in between */
 	bool migrating;
+	bool mig_paused; /* the migration has stopped the vCPUs, perhaps captured them: nobody else lets them run or changes a device */
+	pthread_cond_t mig_resumed; /* mig_paused has become false */
 	bool committed; /* COMMIT is out: the VM must not run here */
 	bool stop_after; /* stop as soon as the migration under way has ended */
 	char stop_reason[256];

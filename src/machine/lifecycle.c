@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
+#include "base/clock.h"
 #include "base/num.h"
 #include "internal.h"
 #include "io/loop.h"
@@ -36,6 +37,27 @@ int machine_guard(struct machine *m, unsigned int allowed_states, const char *wh
 		return err_set(err, -EBUSY, "cannot %s: the VM is %s", what,
 			       machine_state_name(m->state));
 	return 0;
+}
+
+/* Waits out the moment for which a migration stops the vCPUs at its start; a switch-over takes longer and says so. CLOCK_MONOTONIC. */
+#define MIG_PAUSE_WAIT_NS (200 * NS_PER_MS)
+
+static int guard_vcpus(struct machine *m, unsigned int allowed_states, const char *what,
+		       struct err *err)
+{
+	uint64_t until = clock_mono_ns() + MIG_PAUSE_WAIT_NS;
+	struct timespec ts = { .tv_sec = (time_t)(until / NS_PER_S),
+			       .tv_nsec = (long)(until % NS_PER_S) };
+	int rc = 0;
+
+	while (!rc && m->mig_paused && !m->committed)
+		rc = pthread_cond_clockwait(&m->mig_resumed, &m->lock, CLOCK_MONOTONIC, &ts);
+	if (m->mig_paused && !m->committed)
+		return err_set(
+			err, -EBUSY,
+			"cannot %s: the VM stands still for its migration; try again when that is over, or cancel it",
+			what);
+	return machine_guard(m, allowed_states, what, err);
 }
 
 void machine_emit_state(struct machine *m, enum machine_state state, const char *reason)
@@ -80,7 +102,7 @@ int machine_pause(struct machine *m, struct err *err)
 	int rc;
 
 	pthread_mutex_lock(&m->lock);
-	rc = machine_guard(m, STATE_BIT(MACHINE_RUNNING) | STATE_BIT(MACHINE_PAUSED), "pause", err);
+	rc = guard_vcpus(m, STATE_BIT(MACHINE_RUNNING) | STATE_BIT(MACHINE_PAUSED), "pause", err);
 	if (!rc)
 		rc = vm_pause(m->vm, err);
 	if (!rc) {
@@ -105,9 +127,10 @@ int machine_resume(struct machine *m, bool force, struct err *err)
 			err, -EBUSY,
 			"cannot resume: the destination may run this VM; look there first, then resume with --force here or stop the VM here");
 	else
-		rc = machine_guard(m, allowed, "resume", err);
+		rc = guard_vcpus(m, allowed, "resume", err);
 	if (!rc) {
 		m->committed = false;
+		m->mig_paused = false;
 		rc = vm_resume(m->vm, err);
 	}
 	if (!rc) {
@@ -125,7 +148,7 @@ int machine_power_button(struct machine *m, struct err *err)
 	int rc;
 
 	pthread_mutex_lock(&m->lock);
-	rc = machine_guard(m, STATE_BIT(MACHINE_RUNNING), "press the power button", err);
+	rc = guard_vcpus(m, STATE_BIT(MACHINE_RUNNING), "press the power button", err);
 	if (!rc && !m->config.kernel_path)
 		rc = err_set(err, -EOPNOTSUPP, "the built-in guest has no power button");
 	pthread_mutex_unlock(&m->lock);

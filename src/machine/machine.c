@@ -205,6 +205,7 @@ static int machine_alloc(const struct machine_config *config, struct loop *loop,
 	if (!m)
 		return err_set(err, -ENOMEM, "no memory for a machine");
 	pthread_mutex_init(&m->lock, NULL);
+	pthread_cond_init(&m->mig_resumed, NULL);
 	m->loop = loop;
 	m->end_fd = m->guest_fd = m->accept_cancel_fd = m->record_fd = -1;
 	m->created_ns = clock_mono_ns();
@@ -341,6 +342,7 @@ void machine_destroy(struct machine *m)
 	fd_close(&m->record_fd);
 	for (unsigned int i = 0; i < ARRAY_LEN(m->strings); i++)
 		free(m->strings[i]);
+	pthread_cond_destroy(&m->mig_resumed);
 	pthread_mutex_destroy(&m->lock);
 	free(m);
 }

@@ -25,6 +25,7 @@ static int source_pause(void *host, struct err *err)
 	int rc;
 
 	pthread_mutex_lock(&m->lock);
+	m->mig_paused = true;
 	rc = vm_pause(m->vm, err);
 	pthread_mutex_unlock(&m->lock);
 	if (!rc && atomic_load(&m->guest_end) != GUEST_RUNS)
@@ -40,6 +41,8 @@ static int source_resume(void *host, struct err *err)
 	pthread_mutex_lock(&m->lock);
 	if (!m->user_paused)
 		rc = vm_resume(m->vm, err);
+	m->mig_paused = false;
+	pthread_cond_broadcast(&m->mig_resumed);
 	pthread_mutex_unlock(&m->lock);
 	return rc;
 }
