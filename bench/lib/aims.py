@@ -24,7 +24,7 @@ def _aim(what, case, aim, found, met, digits=2, unit="", note=""):
     middle, least, greatest = spread
     text = f"{middle:.{digits}f} ({least:.{digits}f}-{greatest:.{digits}f}){unit}{note}"
     return {"what": what, "case": case, "aim": aim, "measured": middle, "least": least, "greatest": greatest,
-            "met": met(middle), "text": text}
+            "values": found, "met": met(middle), "text": text}
 
 
 def _against_qemu(results, case, what, field, bound, least=False):
@@ -66,30 +66,33 @@ def _main_aims(results, main):
     return aims
 
 
-def _share_over(results, main, arms):
-    """Runs over the limit by what the tool says or the guest saw, unfinished ones included; all runs."""
+def _share_over(results, main, arms, field):
+    """Runs over the limit, unfinished ones included; all runs."""
     runs = [run for case in main for arm in arms for run in results.of(case.name, arm)]
-    over = sum(run.get("result") != "completed" or run["over_limit"] or run["over_limit_guest"] for run in runs)
-    return over, len(runs)
+    return sum(run.get("result") != "completed" or run[field] for run in runs), len(runs)
 
 
-def _limit_aim(results, main):
-    over, count = _share_over(results, main, ("vmm",))
-    qemu_over, qemu_count = _share_over(results, main, cases.QEMU_ARMS)
-    if not count:
-        return []
-    return [{"what": "runs over the limit", "case": "all with a limit", "aim": f"<= {OVER_SHARE:.0%}",
-             "measured": over / count, "met": over / count <= OVER_SHARE,
-             "text": f"{over} of {count}" + (f" (QEMU: {qemu_over} of {qemu_count})" if qemu_count else "")}]
+def _limit_aims(results, main):
+    aims = []
+    for field, title in (("over_limit", "by the tool's own figure"), ("over_limit_guest", "by the gap that the guest saw")):
+        told = [case for case in main if field == "over_limit" or case.busy or case.ticks]
+        over, count = _share_over(results, told, ("vmm",), field)
+        qemu_over, qemu_count = _share_over(results, told, cases.QEMU_ARMS, field)
+        if count:
+            aims.append({"what": "runs over the limit", "case": title, "aim": f"<= {OVER_SHARE:.0%}",
+                         "measured": over / count, "met": over / count <= OVER_SHARE,
+                         "text": f"{over} of {count}" + (f" (QEMU: {qemu_over} of {qemu_count})" if qemu_count else "")})
+    return aims
 
 
 def _zip_aims(results):
     aims = []
     what = "compression"
-    if results.of("zip-capped", "vmm-auto-capped"):
-        aims.append(_aim(what, "zip-capped: auto against none", "< 1",
-                         results.ratios("zip-capped", "vmm-auto-capped", "vmm-none-capped", "external_ms"),
-                         lambda v: v < 1))
+    for arm in ("auto", "zlib"):
+        if results.of("zip-capped", f"vmm-{arm}-capped"):
+            aims.append(_aim(what, f"zip-capped: {arm} against none", "< 1",
+                             results.ratios("zip-capped", f"vmm-{arm}-capped", "vmm-none-capped", "external_ms"),
+                             lambda v: v < 1))
     for name in ("zip-random", "zip-text"):
         if results.of(name, "vmm-auto"):
             aims.append(_aim(what, f"{name}: auto against none", f"<= {ZIP_FREE}",
@@ -112,7 +115,7 @@ def _extra_aims(results):
 
 def judge(results, chosen):
     main = [case for case in chosen if case.group == "main" and _ran(results, case)]
-    aims = _main_aims(results, main) + _limit_aim(results, main)
+    aims = _main_aims(results, main) + _limit_aims(results, main)
     for case in chosen:
         if case.group == "zero" and _ran(results, case):
             aims.append(_against_qemu(results, case, "zero pages: total time", "external_ms", ZERO))

@@ -42,9 +42,9 @@ def all_cases():
     cases = []
     for limit in (300, 30):
         for name, title, cmdline, extra in GUESTS:
+            arms = BUSY_ARMS if extra and limit == 300 else MAIN_ARMS
             cases.append(Case(f"{name}-{limit}", f"{title}, limit {limit} ms",
-                              f"{cmdline} fill=random fillsize=all", limit,
-                              BUSY_ARMS if extra else MAIN_ARMS, **extra))
+                              f"{cmdline} fill=random fillsize=all", limit, arms, **extra))
         if limit == 300:
             cases.append(Case("tick-300", "halted, 1000 ticks a second, limit 300 ms",
                               "idle tick=1000 ws=64M fill=random fillsize=all report=100", limit,

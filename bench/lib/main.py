@@ -20,6 +20,7 @@ import stats
 import table
 
 MEMORY_RUNS = 3
+ZIP_RUNS = 3             # they differ by far more than by chance
 
 
 def _list(text):
@@ -92,6 +93,9 @@ class Bench:
                 record = run.vm_run(run.make_arm(arm, self.tools), case, self.tools)
         except process.RunError as e:
             record = {"result": "failed", "reason": str(e)}
+        except guest.GuestBad as e:
+            self.results.add(case.name, arm, turn, {"result": "corrupt", "reason": str(e), "load": load})
+            raise
         if arm == "vmm":
             self.vmm_bytes[case.name] = record.get("bytes_sent") if record["result"] == "completed" else None
         self.results.add(case.name, arm, turn, record | {"load": load})
@@ -116,7 +120,8 @@ class Bench:
                 units.append(raw)
             else:
                 behind.extend(raw)
-        for turn in range(self.arguments.runs if units else 0):
+        runs = min(self.arguments.runs, ZIP_RUNS) if case.group == "zip" else self.arguments.runs
+        for turn in range(runs if units else 0):
             first = turn % len(units)
             for unit in units[first:] + units[:first]:
                 for arm in unit:
@@ -142,12 +147,12 @@ def _write_json(path, host, bench, judged, complete):
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     with open(path, "w", encoding="utf-8") as f:
         json.dump({"host": host, "complete": complete, "seconds": time.monotonic() - bench.started,
-                   "aims": judged, "runs": bench.results.runs}, f, indent=1)
+                   "aims": judged, "summary": bench.results.summary(), "runs": bench.results.runs}, f, indent=1)
         f.write("\n")
 
 
 def _print_tables(host, bench, chosen, extra_names, judged):
-    print(f"\nvmm {host['vmm']} ({(host['commit'] or '?')[:12]}{', changed' if host['uncommitted_changes'] else ''}) and "
+    print(f"\n{host['vmm'] or 'vmm'} ({(host['commit'] or '?')[:12]}{', changed' if host['uncommitted_changes'] else ''}) and "
           f"{host['qemu']}\non {host['cpus']} x {host['cpu']}, Linux {host['kernel']}; medians (least-greatest)\n")
     parts = [table.case_table(case, bench.results) for case in chosen]
     parts += [table.extra_table(name, cases.EXTRA_CASES[name], bench.results, cases.EXTRA_ARMS)
@@ -165,8 +170,8 @@ def _run_all(bench, chosen, extra_names):
         for case in chosen:
             bench.migrations(case)
     except guest.GuestBad as e:
-        last = bench.results.runs[-1] if bench.results.runs else {}
-        return f"THE GUEST'S MEMORY IS WRONG: {e} (after {last.get('case')}, {last.get('arm')})"
+        last = bench.results.runs[-1]
+        return f"THE GUEST'S MEMORY IS WRONG in {last['case']}, turn {last['turn'] + 1}, {last['arm']}: {e}"
     except process.BenchError as e:
         return str(e)
     except KeyboardInterrupt:

@@ -131,7 +131,7 @@ def _measure(arm, case, source, destination, tools, record):
     record["external_ms"] = (outcome["end"] - outcome["start"]) * 1000
     record["cpu_source_s"], record["cpu_destination_s"] = cpu_s
     record["cpu_s"] = sum(cpu_s)
-    if record["bytes_sent"]:
+    if (record["bytes_sent"] or 0) > case.mem / 100:    # meaningless when hardly anything had to be sent
         record["cpu_s_per_gb"] = record["cpu_s"] / record["bytes_sent"] * 1e9
     if record["result"] != "completed":
         return

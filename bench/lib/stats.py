@@ -18,6 +18,11 @@ def spread(found):
     return (statistics.median(found), min(found), max(found)) if found else None
 
 
+SUMMARY_FIELDS = ("external_ms", "total_ms", "downtime_ms", "predicted_downtime_ms", "guest_gap_ms", "bytes_sent", "cpu_s",
+                  "cpu_s_per_gb", "rounds", "pages_before_k", "pages_during_k", "pages_after_k", "first_byte_ms",
+                  "anonymous_mb", "proportional_mb")
+
+
 class Results:
     """All runs, by case and arm; one turn is one run of each arm."""
 
@@ -46,4 +51,14 @@ class Results:
             below = base.get(run["turn"])
             if run.get("result") == "completed" and run.get(field) is not None and below:
                 found.append(run[field] / below)
+        return found
+
+    def summary(self):
+        """[median, least, greatest] of each figure, by case and arm."""
+        found = {}
+        for case, arm in dict.fromkeys((run["case"], run["arm"]) for run in self.runs):
+            runs = self.of(case, arm)
+            figures = {field: spread(values(runs, field)) for field in SUMMARY_FIELDS}
+            found.setdefault(case, {})[arm] = {"runs": len(runs), "completed": len(values(runs, "result"))} | {
+                field: figure for field, figure in figures.items() if figure}
         return found

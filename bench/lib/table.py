@@ -41,7 +41,7 @@ def _over(runs):
     return f"{sum(completed)}/{sum(stats.values(runs, 'over_limit_guest'))} of {len(completed)}"
 
 
-HEADER = ["arm", "total ms", "as reported", "downtime ms", "guest gap ms", "MB sent", "CPU s/GB", "rounds",
+HEADER = ["arm", "total ms", "as reported", "downtime ms", "guest gap ms", "MB sent", "CPU s", "CPU s/GB", "rounds",
           "over limit tool/guest", "guest k pages/s before/during/after", "failed"]
 
 
@@ -55,7 +55,8 @@ def case_table(case, results):
         rows.append([arm, ranged(runs, "external_ms"), number(stats.median(runs, "total_ms")),
                      ranged(runs, "downtime_ms", 1), ranged(runs, "guest_gap_ms", 1),
                      number(stats.median([r | {"mb": (r.get("bytes_sent") or 0) / 1e6} for r in runs], "mb")),
-                     number(stats.median(runs, "cpu_s_per_gb"), 2), number(stats.median(runs, "rounds")),
+                     number(stats.median(runs, "cpu_s"), 2), number(stats.median(runs, "cpu_s_per_gb"), 2),
+                     number(stats.median(runs, "rounds")),
                      _over(runs), _throughput(runs), str(failed) if failed else ""])
     return f"{case.title}  [{case.name}]\n{draw(rows)}" if len(rows) > 1 else ""
 
