@@ -76,6 +76,8 @@ static int check_sections(struct stream_check *c, struct err *err)
 						 "%s%s.%u:%u", n ? " " : "", section.name,
 						 section.instance, section.len_bytes);
 	}
+	if (used >= sizeof(c->detail)) /* of many vCPUs, say */
+		memcpy(c->detail + sizeof(c->detail) - 4, "...", 4);
 	if (!n)
 		return err_set(err, -EBADMSG, "no section");
 	if (c->h.type == REC_CONFIG && !c->ram_pages)
@@ -245,7 +247,7 @@ static int check_record(struct stream_check *c, struct err *err)
 
 static void print_record(struct stream_check *c)
 {
-	char text[320];
+	char text[sizeof(c->detail) + 64];
 
 	if (!c->dump)
 		return;

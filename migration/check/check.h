@@ -29,7 +29,7 @@ struct stream_check {
 	uint8_t header[STREAM_HEADER_BYTES];
 	uint8_t *meta, *payload; /* STREAM_MAX_META, STREAM_MAX_PAYLOAD */
 	uint64_t offset; /* of the record in the file */
-	char detail[200]; /* what dump says of it */
+	char detail[1024]; /* what dump says of it */
 
 	/* What the stream said so far. */
 	uint32_t seq;
