@@ -111,6 +111,14 @@ static int trial_save(struct session *s, struct err *err)
 	return rc;
 }
 
+/* The destination builds a VM and may have to find its memory first: it gets more than the stall limit, but no more than the user's timeout. */
+static uint64_t build_patience_ns(const struct session *s)
+{
+	uint64_t limit = 6 * s->t->stall_ns, timeout = s->params->policy.timeout_ns;
+
+	return timeout ? MIN(limit, timeout) : limit;
+}
+
 static int exchange_config(struct session *s, struct err *err)
 {
 	struct rec_config_ok ok;
@@ -122,10 +130,9 @@ static int exchange_config(struct session *s, struct err *err)
 	rc = s->ops->describe(s->host, &s->w.meta, err);
 	if (!rc)
 		rc = record_write(&s->w, REC_CONFIG, err);
-	/* No stall limit: the destination builds a VM and may have to find its memory first. Keepalive watches the connection, and the user's timeout counts. */
 	if (!rc)
-		rc = record_expect(&s->in, REC_CONFIG_OK, "destination",
-				   s->params->policy.timeout_ns, &h, &meta, err);
+		rc = record_expect(&s->in, REC_CONFIG_OK, "destination", build_patience_ns(s), &h,
+				   &meta, err);
 	if (!rc)
 		rc = rec_config_ok_decode(meta, h.meta_len, &ok, err);
 	if (rc)

@@ -224,6 +224,7 @@ static int destination_prepare(void *host, const void *config, size_t len_bytes,
 	struct gmem_config c = { .backing = GMEM_4K, .nregions = 1 };
 	int rc;
 
+	nanosleep(&(struct timespec){ .tv_nsec = (long)d->prepare_delay_ns }, NULL);
 	if (d->fail_prepare)
 		return err_set(err, -ENOMEM, "fake: no memory for 8 MiB of RAM");
 	if (len_bytes != SECTION_BYTES("machine"))

@@ -45,6 +45,7 @@ struct fake_destination {
 	struct gmem *mem;
 	bool prepared, loaded, running;
 	uint64_t counter;
+	uint64_t prepare_delay_ns;
 	bool fail_prepare, fail_load, fail_start;
 };
 

@@ -416,6 +416,28 @@ static void test_silent_peer(void **state)
 	bed_fini(&b);
 }
 
+/* A destination that answers HELLO and falls asleep while it builds its VM. */
+static void test_sleeping_builder(void **state)
+{
+	struct fake_destination d = { .prepare_delay_ns = 15 * STALL_NS };
+	struct transport *x, *y;
+	struct attempt a;
+	struct bed b;
+
+	(void)state;
+	bed_init(&b, HOT_PAGES);
+	attempt_defaults(&a);
+	transport_pair(&x, &y);
+	x->stall_ns = STALL_NS;
+	attempt_run(&a, &b.s, &d, x, y);
+	assert_one_owner(&a, &b.s, &d);
+	assert_int_equal(a.send_rc, -ETIMEDOUT);
+	assert_int_not_equal(a.receive_rc, 0);
+	fake_destination_fini(&d);
+	succeed(&b);
+	bed_fini(&b);
+}
+
 static void test_silent_source(void **state)
 {
 	struct mig_receive_report report;
@@ -492,6 +514,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_flip_everywhere_writer),
 		cmocka_unit_test(test_stall),
 		cmocka_unit_test(test_silent_peer),
+		cmocka_unit_test(test_sleeping_builder),
 		cmocka_unit_test(test_silent_source),
 		cmocka_unit_test(test_late_commit),
 		cmocka_unit_test(test_cancel_everywhere),
