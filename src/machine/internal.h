@@ -54,6 +54,7 @@ struct machine {
 	bool mig_paused; /* the migration has stopped the vCPUs, perhaps captured them: nobody else lets them run or changes a device */
 	pthread_cond_t mig_resumed; /* mig_paused has become false */
 	bool committed; /* COMMIT is out: the VM must not run here */
+	bool loaded; /* receiver: READY is out or about to be, and COMMIT may be on its way */
 	bool stop_after; /* stop as soon as the migration under way has ended */
 	char stop_reason[256];
 	int exit_status;
@@ -86,6 +87,8 @@ struct machine_section {
 	uint64_t region_bytes[GMEM_MAX_REGIONS];
 };
 extern const struct state_desc machine_section_desc;
+/* The `run` section of STATE: whether the user wants the VM paused. The device is the machine. */
+extern const struct state_desc machine_run_desc;
 void machine_section_fill(struct machine *m, struct machine_section *ret);
 
 /* machine.c: console and devices first, then the VM (a receiver builds it when CONFIG comes). */

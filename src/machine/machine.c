@@ -135,12 +135,13 @@ static int build_entries(struct machine *m, struct err *err)
 	m->entries = calloc(MACHINE_MAX_STATE, sizeof(*m->entries));
 	if (!m->entries)
 		return err_set(err, -ENOMEM, "no memory for the state table");
-	n = vm_state_entries(m->vm, m->entries, MACHINE_MAX_STATE - 2);
-	if (n > MACHINE_MAX_STATE - 2)
+	n = vm_state_entries(m->vm, m->entries, MACHINE_MAX_STATE - 3);
+	if (n > MACHINE_MAX_STATE - 3)
 		return err_set(err, -E2BIG, "%u state sections, at most %d", n,
-			       MACHINE_MAX_STATE - 2);
+			       MACHINE_MAX_STATE - 3);
 	m->entries[n++] = (struct state_entry){ .desc = &serial_state, .dev = m->serial };
 	m->entries[n++] = (struct state_entry){ .desc = &power_state, .dev = m->power };
+	m->entries[n++] = (struct state_entry){ .desc = &machine_run_desc, .dev = m };
 	m->nentries = n;
 	return 0;
 }

@@ -66,6 +66,53 @@ const struct state_desc machine_section_desc = {
 	.check = check,
 };
 
+/*
+ * user_paused is read and written here without the lock: the source's migration has the vCPUs stopped, and until it lets go no pause or resume gets through (mig_paused); the
+ * destination's users can do neither before it runs.
+ */
+struct run_image {
+	uint8_t paused;
+};
+
+static int run_capture(void *dev, void *image, struct err *err)
+{
+	const struct machine *m = dev;
+
+	((struct run_image *)image)->paused = m->user_paused;
+	return 0;
+}
+
+static int run_check(const void *image, struct err *err)
+{
+	const struct run_image *r = image;
+
+	return r->paused > 1 ? err_set(err, -EBADMSG, "paused %u", r->paused) : 0;
+}
+
+static int run_apply(void *dev, const void *image, struct err *err)
+{
+	struct machine *m = dev;
+
+	m->user_paused = ((const struct run_image *)image)->paused;
+	return 0;
+}
+
+static const struct state_field run_fields[] = {
+	STATE_FIELD_(struct run_image, paused, STATE_U8, 1),
+};
+
+const struct state_desc machine_run_desc = {
+	.name = "run",
+	.version = 1,
+	.min_version = 1,
+	.image_size = sizeof(struct run_image),
+	.fields = run_fields,
+	.nfields = ARRAY_LEN(run_fields),
+	.capture = run_capture,
+	.check = run_check,
+	.apply = run_apply,
+};
+
 void machine_section_fill(struct machine *m, struct machine_section *ret)
 {
 	const struct gmem *mem = vm_mem(m->vm);
