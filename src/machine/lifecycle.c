@@ -173,7 +173,8 @@ int machine_stop(struct machine *m, const char *reason, struct err *err)
 		snprintf(m->stop_reason, sizeof(m->stop_reason), "%s", reason);
 		atomic_store(&m->cancel, true);
 		(void)eventfd_write(m->accept_cancel_fd, 1);
-		if (m->transport)
+		/* A source that has handed over must hear a refusal, not a broken connection: COMMIT is answered with it, and soon. */
+		if (m->transport && !m->loaded)
 			transport_cancel(m->transport);
 	}
 	pthread_mutex_unlock(&m->lock);

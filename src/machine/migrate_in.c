@@ -112,9 +112,14 @@ static int destination_load(void *host, const void *state, size_t len_bytes, uin
 			    struct err *err)
 {
 	struct machine *m = host;
+	int rc;
 
 	(void)pause_real_ns; /* the clock sections carry their own time */
-	return state_load_all(m->entries, m->nentries, state, len_bytes, err);
+	rc = state_load_all(m->entries, m->nentries, state, len_bytes, err);
+	pthread_mutex_lock(&m->lock);
+	m->loaded = !rc;
+	pthread_mutex_unlock(&m->lock);
+	return rc;
 }
 
 static int destination_start(void *host, struct err *err)
@@ -151,6 +156,8 @@ static int take_vm(struct machine *m, struct mig_receive_report *report, struct 
 	t->record_fd = m->record_fd;
 	pthread_mutex_lock(&m->lock);
 	m->transport = t;
+	if (atomic_load(&m->cancel)) /* while it was being accepted */
+		transport_cancel(t);
 	pthread_mutex_unlock(&m->lock);
 	rc = mig_receive(t, &destination_ops, m, report, err);
 	pthread_mutex_lock(&m->lock);

@@ -137,6 +137,17 @@ static void connect_failed(struct machine *m, struct mig_report *report, int rc,
 	snprintf(report->reason, sizeof(report->reason), "%s", err->msg);
 }
 
+/* What the engine saw as a cancel or a pause that failed was the guest's own end. */
+static void blame_guest(struct machine *m, struct mig_report *report)
+{
+	if (atomic_load(&m->guest_end) == GUEST_RUNS || report->result == MIG_COMPLETED ||
+	    report->result == MIG_OUTCOME_UNKNOWN)
+		return;
+	report->result = MIG_FAILED;
+	snprintf(report->reason, sizeof(report->reason), "the VM ended while it was migrated: %s",
+		 m->guest_text);
+}
+
 static void *send_thread(void *opaque)
 {
 	struct machine *m = opaque;
@@ -152,6 +163,8 @@ static void *send_thread(void *opaque)
 	rc = tcp_connect(m->migrate.to, CONNECT_TIMEOUT_NS, &t, &err);
 	pthread_mutex_lock(&m->lock);
 	m->transport = t;
+	if (t && atomic_load(&m->cancel)) /* while it was being connected */
+		transport_cancel(t);
 	pthread_mutex_unlock(&m->lock);
 	if (!rc)
 		(void)mig_send(&m->migrate.send, t, &source_ops, m, vm_mem(m->vm), vm_dirty(m->vm),
@@ -162,6 +175,7 @@ static void *send_thread(void *opaque)
 	m->transport = NULL;
 	pthread_mutex_unlock(&m->lock);
 	transport_destroy(t);
+	blame_guest(m, &report);
 	conclude(m, &report);
 	machine_migration_thread_ended(m);
 	return NULL;
@@ -208,6 +222,8 @@ int machine_migrate(struct machine *m, const struct machine_migrate_params *para
 		return 0;
 	pthread_mutex_lock(&m->lock);
 	m->migrating = false;
+	m->report.result = MIG_FAILED;
+	snprintf(m->report.reason, sizeof(m->report.reason), "no thread for the migration");
 	pthread_mutex_unlock(&m->lock);
 	return err_sys(err, rc, "starting the migration's thread");
 }

@@ -51,7 +51,8 @@ def test_source_killed(world):
 def test_destination_stalls(world):
     source, destination = world.run(), world.receive()
     client = world.start("migrate", "a", "--to", destination.address, "--max-bandwidth", "200MB/s")
-    wait_for_rounds(source)
+    # Its VM is built, so that it falls asleep in a round and not before.
+    wait_for(lambda: destination.api("GET", "vm.info")[1]["memory_bytes"], "the destination to build its VM")
     destination.process.send_signal(signal.SIGSTOP)
     out, err = client.communicate()
     check(client.returncode == 1, f"exit status {client.returncode}: {out}{err}")
