@@ -26,8 +26,7 @@ struct mig_send_params {
 	uint64_t max_bandwidth; /* bytes per second on the wire, 0: none */
 	enum mig_compress compress;
 	int compress_level; /* 1..9 */
-	unsigned int
-		workers; /* compression threads; 0: as many as host CPUs less one, at least 1 */
+	unsigned int workers; /* compression threads; 0: as many as host CPUs */
 	atomic_uint_least64_t *
 		max_downtime_ns; /* optional; read before each decision, so that a user may change the ceiling on the way */
 	atomic_bool *

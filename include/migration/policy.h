@@ -63,6 +63,7 @@ struct compress_sample {
 	uint64_t wall_ns; /* of this stretch */
 	uint64_t blocked_ns; /* waiting for the link */
 	uint64_t pages; /* data pages sent in it */
+	uint64_t saved_bytes; /* of them, by compression */
 	bool on; /* was compression on */
 };
 struct compress_policy {
@@ -75,6 +76,9 @@ struct compress_policy {
 		since_on; /* stretches until `off` is measured again; doubles each time */
 };
 void compress_policy_init(struct compress_policy *c, unsigned int workers);
+/* A stretch with compression on that saves next to nothing may end after so few pages: its rate does not matter any more. */
+#define COMPRESS_HOPELESS_PAGES 128u
+bool compress_policy_hopeless(const struct compress_sample *s);
 bool compress_policy_step(struct compress_policy *c,
 			  const struct compress_sample *s); /* returns on for the next stretch */
 

@@ -6,6 +6,8 @@
 #define LINK_LIMITS 0.5 /* of the time blocked: worth a trial */
 #define LINK_IDLES 0.25 /* less than this, with compression on: the workers are what limits */
 #define PAYS 1.05
+#define SAVES 0.05 /* of the bytes: less cannot make PAYS true on any link */
+#define PAGE_BYTES 4096.0
 #define MIN_PAGES 64u
 #define FIRST_BACKOFF 8u
 #define MAX_BACKOFF 1024u
@@ -53,7 +55,7 @@ static void step_on(struct compress_policy *c, const struct compress_sample *s, 
 	bool link_idles = (double)s->blocked_ns < LINK_IDLES * (double)s->wall_ns;
 
 	smooth(&c->pages_per_s_on, rate);
-	if (c->pages_per_s_on < c->pages_per_s_off * PAYS) {
+	if (compress_policy_hopeless(s) || c->pages_per_s_on < c->pages_per_s_off * PAYS) {
 		c->on = false;
 		c->backoff = doubled(c->backoff, FIRST_BACKOFF);
 		c->hold = c->backoff;
@@ -69,6 +71,12 @@ static void step_on(struct compress_policy *c, const struct compress_sample *s, 
 		c->hold = 0;
 		c->pages_per_s_off = 0;
 	}
+}
+
+bool compress_policy_hopeless(const struct compress_sample *s)
+{
+	return s->on && s->pages >= COMPRESS_HOPELESS_PAGES &&
+	       (double)s->saved_bytes < SAVES * PAGE_BYTES * (double)s->pages;
 }
 
 bool compress_policy_step(struct compress_policy *c, const struct compress_sample *s)

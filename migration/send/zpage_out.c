@@ -30,7 +30,7 @@ struct zpage_out {
 	unsigned int cur;
 	bool active;
 	struct compress_sample stretch; /* so far; may span rounds */
-	uint64_t since_ns, since_blocked_ns, since_pages;
+	uint64_t since_ns, since_blocked_ns, since_pages, since_saved_bytes;
 };
 
 int zpage_out_create(enum mig_compress mode, unsigned int workers, int level,
@@ -42,7 +42,7 @@ int zpage_out_create(enum mig_compress mode, unsigned int workers, int level,
 	if (!z)
 		return err_set(err, -ENOMEM, "no memory for compression");
 	z->mode = mode;
-	z->workers = workers ? workers : (unsigned int)MAX(cpus - 1, 1L);
+	z->workers = workers ? workers : (unsigned int)MAX(cpus, 1L);
 	z->workers = MIN(z->workers, COMPRESS_MAX_WORKERS);
 	z->level = level;
 	z->active = mode == MIG_COMPRESS_ZLIB;
@@ -75,6 +75,7 @@ static void run_clock(struct zpage_out *z, const struct page_out *o)
 	z->since_ns = clock_mono_ns();
 	z->since_blocked_ns = blocked_ns(o);
 	z->since_pages = o->counts.pages;
+	z->since_saved_bytes = o->counts.saved_bytes;
 }
 
 static void stop_clock(struct zpage_out *z, const struct page_out *o)
@@ -82,6 +83,8 @@ static void stop_clock(struct zpage_out *z, const struct page_out *o)
 	z->stretch.wall_ns += clock_mono_ns() - z->since_ns;
 	z->stretch.blocked_ns += blocked_ns(o) - z->since_blocked_ns;
 	z->stretch.pages += o->counts.pages - z->since_pages;
+	z->stretch.saved_bytes += o->counts.saved_bytes - z->since_saved_bytes;
+	z->stretch.on = z->active;
 }
 
 void zpage_out_round_begins(struct zpage_out *z, const struct page_out *o)
@@ -95,9 +98,8 @@ void zpage_out_stretch(struct zpage_out *z, const struct page_out *o)
 		return;
 	stop_clock(z, o);
 	run_clock(z, o);
-	if (z->stretch.pages < COMPRESS_STRETCH_PAGES)
+	if (z->stretch.pages < COMPRESS_STRETCH_PAGES && !compress_policy_hopeless(&z->stretch))
 		return;
-	z->stretch.on = z->active;
 	z->active = compress_policy_step(&z->policy, &z->stretch);
 	z->stretch = (struct compress_sample){ 0 };
 }

@@ -19,7 +19,7 @@ struct page_out;
  */
 struct zpage_out;
 
-/* @workers, @level as in mig_send_params (0 workers: host CPUs less one, at least one). -ENOMEM. */
+/* @workers, @level as in mig_send_params (0 workers: as many as host CPUs). -ENOMEM. */
 int zpage_out_create(enum mig_compress mode, unsigned int workers, int level,
 		     struct zpage_out **ret, struct err *err);
 void zpage_out_destroy(struct zpage_out *z);

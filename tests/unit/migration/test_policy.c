@@ -372,6 +372,8 @@ static void play_stretches(struct stretch_play *p, unsigned int n)
 			.wall_ns = (uint64_t)wall_ns,
 			.blocked_ns = (uint64_t)(wall_ns * (1 - rate / MIN(cpu, 1e6))),
 			.pages = COMPRESS_STRETCH_PAGES,
+			.saved_bytes =
+				on ? (uint64_t)(COMPRESS_STRETCH_PAGES * 4096 * (1 - p->part)) : 0,
 			.on = on,
 		};
 
@@ -450,6 +452,33 @@ static void faster_link_is_noticed(void **state)
 	assert_int_equal(p.on_stretches, 0);
 }
 
+static void a_stretch_that_saves_nothing_is_hopeless(void **state)
+{
+	struct compress_sample s = { .pages = COMPRESS_HOPELESS_PAGES, .on = true };
+	struct compress_policy c;
+
+	s.saved_bytes = COMPRESS_HOPELESS_PAGES * 4096 / 20 - 1;
+	assert_true(compress_policy_hopeless(&s));
+	s.saved_bytes++;
+	s.saved_bytes++;
+	assert_false(compress_policy_hopeless(&s));
+	s.saved_bytes = 0;
+	s.pages--;
+	assert_false(compress_policy_hopeless(&s));
+	s.pages++;
+	s.on = false;
+	assert_false(compress_policy_hopeless(&s));
+
+	/* Even where it looks faster: the link may have changed in that moment. */
+	compress_policy_init(&c, 1);
+	s = (struct compress_sample){ .wall_ns = 1000000000,
+				      .blocked_ns = 1000000000,
+				      .pages = 1000 };
+	assert_true(compress_policy_step(&c, &s));
+	s = (struct compress_sample){ .wall_ns = 1000000000, .pages = 5000, .on = true };
+	assert_false(compress_policy_step(&c, &s));
+}
+
 static void short_stretches_say_nothing(void **state)
 {
 	struct compress_policy c;
@@ -482,6 +511,7 @@ int main(void)
 		cmocka_unit_test(incompressible_pages_are_tried_ever_more_seldom),
 		cmocka_unit_test(contents_that_change_are_noticed),
 		cmocka_unit_test(faster_link_is_noticed),
+		cmocka_unit_test(a_stretch_that_saves_nothing_is_hopeless),
 		cmocka_unit_test(short_stretches_say_nothing),
 	};
 
