@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <termios.h>
 #include <unistd.h>
@@ -37,6 +38,10 @@ struct tty {
 
 	/* Loop thread only. */
 	int in_fd; /* -1: no input */
+	int ready_fd; /* any thread -> loop: try again what `held` holds */
+	uint8_t held[TTY_HELD_BYTES]; /* read and not taken yet */
+	size_t held_bytes;
+	bool full; /* `held` is: in_fd is not read */
 	bool escape_seen;
 	bool raw;
 	struct termios saved;
@@ -177,10 +182,19 @@ void tty_write(struct tty *t, const uint8_t *data, size_t len_bytes)
 
 /* Input */
 
+/* What is not taken is held, behind what is held already. Only a terminal delivers more than there is room for. */
 static void deliver(struct tty *t, const uint8_t *data, size_t len_bytes)
 {
-	if (len_bytes && t->input.bytes)
-		t->input.bytes(t->input.opaque, data, len_bytes);
+	size_t n = 0;
+
+	if (!len_bytes || !t->input.bytes)
+		return;
+	if (!t->held_bytes)
+		n = t->input.bytes(t->input.opaque, data, len_bytes);
+	data += n;
+	n = MIN(len_bytes - n, sizeof(t->held) - t->held_bytes);
+	memcpy(t->held + t->held_bytes, data, n);
+	t->held_bytes += n;
 }
 
 /* On a terminal Ctrl-A X quits and Ctrl-A Ctrl-A is one Ctrl-A; Ctrl-A ahead of another key is dropped. */
@@ -213,6 +227,7 @@ static int watch_listener(struct tty *t);
 static void input_ended(struct tty *t)
 {
 	loop_del(t->loop, t->in_fd);
+	t->full = false;
 	if (t->kind == TTY_UNIX) {
 		pthread_mutex_lock(&t->lock);
 		fd_close(&t->out_fd);
@@ -233,22 +248,70 @@ static void input_half_closed(struct tty *t)
 		input_ended(t);
 }
 
+/* No more is read until there is room. A client's hang-up is still heard, and frees the console for the next: a guest that does not read must not keep it. */
+static void stop_reading(struct tty *t)
+{
+	loop_del(t->loop, t->in_fd);
+	t->full = true;
+	if (t->kind == TTY_UNIX && loop_add(t->loop, t->in_fd, 0, on_input, t))
+		input_ended(t);
+}
+
+static void read_again(struct tty *t)
+{
+	loop_del(t->loop, t->in_fd);
+	t->full = false;
+	if (loop_add(t->loop, t->in_fd, EPOLLIN, on_input, t))
+		input_ended(t);
+}
+
+static void on_ready(void *opaque, int fd, uint32_t events)
+{
+	struct tty *t = opaque;
+	eventfd_t count;
+	size_t n;
+
+	(void)eventfd_read(fd, &count);
+	if (!t->held_bytes)
+		return;
+	n = t->input.bytes(t->input.opaque, t->held, t->held_bytes);
+	t->held_bytes -= n;
+	memmove(t->held, t->held + n, t->held_bytes);
+	if (t->full && n)
+		read_again(t);
+}
+
+void tty_input_ready(struct tty *t)
+{
+	if (t->ready_fd >= 0)
+		(void)eventfd_write(t->ready_fd, 1);
+}
+
 static void on_input(void *opaque, int fd, uint32_t events)
 {
 	struct tty *t = opaque;
+	bool terminal = t->kind == TTY_STDIO && t->raw;
 	uint8_t data[INPUT_BYTES];
-	ssize_t n = read(fd, data, sizeof(data));
+	size_t room = terminal ? sizeof(data) : MIN(sizeof(data), sizeof(t->held) - t->held_bytes);
+	ssize_t n;
 
+	if (t->full) { /* nothing but a hang-up is watched for */
+		input_ended(t);
+		return;
+	}
+	n = read(fd, data, room);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n == 0 && t->kind == TTY_UNIX && !(events & (EPOLLHUP | EPOLLERR)))
 		input_half_closed(t);
 	else if (n <= 0)
 		input_ended(t);
-	else if (t->kind == TTY_STDIO && t->raw)
+	else if (terminal)
 		deliver_keys(t, data, (size_t)n);
 	else
 		deliver(t, data, (size_t)n);
+	if (n > 0 && !terminal && t->held_bytes == sizeof(t->held))
+		stop_reading(t);
 }
 
 /* One client at a time: others wait in the backlog until it leaves. */
@@ -270,6 +333,8 @@ static void on_connect(void *opaque, int fd, uint32_t events)
 	t->stalled = false;
 	replay(t);
 	pthread_mutex_unlock(&t->lock);
+	if (t->held_bytes == sizeof(t->held)) /* by the client before */
+		stop_reading(t);
 }
 
 static int watch_listener(struct tty *t)
@@ -391,6 +456,15 @@ static int open_kind(struct tty *t, struct err *err)
 	return 0;
 }
 
+static int watch_ready(struct tty *t, struct err *err)
+{
+	int rc;
+
+	t->ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	rc = t->ready_fd < 0 ? -errno : loop_add(t->loop, t->ready_fd, EPOLLIN, on_ready, t);
+	return rc ? err_sys(err, rc, "eventfd") : 0;
+}
+
 int tty_create(const char *spec, struct loop *loop, const struct tty_input *input, struct tty **ret,
 	       struct err *err)
 {
@@ -409,13 +483,15 @@ int tty_create(const char *spec, struct loop *loop, const struct tty_input *inpu
 	t->kind = kind;
 	t->loop = loop;
 	t->input = *input;
-	t->in_fd = t->out_fd = t->pts_fd = t->listener.fd = -1;
+	t->in_fd = t->out_fd = t->pts_fd = t->listener.fd = t->ready_fd = -1;
 	if (path)
 		t->path = strdup(path);
 	if (path && !t->path)
 		rc = err_set(err, -ENOMEM, "out of memory");
 	else
 		rc = open_kind(t, err);
+	if (!rc && kind != TTY_NULL && kind != TTY_FILE)
+		rc = watch_ready(t, err);
 	if (rc) {
 		err_prefix(err, "console");
 		tty_destroy(t);
@@ -433,6 +509,9 @@ void tty_destroy(struct tty *t)
 		loop_del(t->loop, t->in_fd);
 	else if (t->listener.fd >= 0)
 		loop_del(t->loop, t->listener.fd);
+	if (t->ready_fd >= 0)
+		loop_del(t->loop, t->ready_fd);
+	fd_close(&t->ready_fd);
 	if (t->raw)
 		tcsetattr(STDIN_FILENO, TCSANOW, &t->saved);
 	unix_listener_close(&t->listener);

@@ -61,18 +61,22 @@ extern const struct state_desc power_state;
 /* Host side of the console (devices/backend/tty.c): where serial bytes go and come from. "stdio", "file:PATH", "unix:PATH", "pty", "null". */
 struct tty;
 struct tty_input {
-	void (*bytes)(void *opaque, const uint8_t *data, size_t len_bytes); /* loop thread */
+	/* Returns how many it took. The rest is kept, and after TTY_HELD_BYTES of it no more is read, until tty_input_ready. Loop thread. */
+	size_t (*bytes)(void *opaque, const uint8_t *data, size_t len_bytes);
 	void *opaque;
 };
+#define TTY_HELD_BYTES 4096
 struct loop;
 /* Checks only the text: 0 or -EINVAL. */
 int tty_check_spec(const char *spec, struct err *err);
 /* unix: listens, one client at a time, the last 64 KiB of output are replayed to a new client; a stale socket file is replaced only if nobody answers on it. pty: the slave's path is given by tty_path. stdio: raw mode when stdin is a
- * terminal, restored by tty_destroy; Ctrl-A X on a terminal raises the quit callback of the machine (tty_set_quit). */
+ * terminal, restored by tty_destroy; a terminal is always read, for the sake of its escape key: what it sends beyond TTY_HELD_BYTES is dropped; Ctrl-A X on a terminal raises the quit callback of the machine (tty_set_quit). */
 int tty_create(const char *spec, struct loop *loop, const struct tty_input *input, struct tty **ret,
 	       struct err *err);
 void tty_destroy(struct tty *t);
 void tty_write(struct tty *t, const uint8_t *data, size_t len_bytes); /* any thread */
+/* Input that was not taken may be now: `bytes` is called again, on the loop thread. Any thread, never blocks. */
+void tty_input_ready(struct tty *t);
 const char *tty_path(const struct tty *t); /* "/dev/pts/3" for pty, else NULL */
 void tty_set_quit(struct tty *t, void (*fn)(void *opaque), void *opaque);
 

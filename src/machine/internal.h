@@ -47,6 +47,10 @@ struct machine {
 	_Atomic(enum guest_end) guest_end;
 	char guest_text[128]; /* written before guest_end is set, read after */
 
+	/* Keys reach the serial port only while its state is nobody's business but the guest's: not before the VM is here, not once a migration may have captured it. */
+	pthread_mutex_t input_lock; /* taken after @lock, never around it */
+	bool input_open;
+
 	pthread_mutex_t lock;
 	enum machine_state state;
 	bool user_paused; /* wanted by the user, whatever the migration does in between */
@@ -94,6 +98,8 @@ void machine_section_fill(struct machine *m, struct machine_section *ret);
 /* machine.c: console and devices first, then the VM (a receiver builds it when CONFIG comes). */
 int machine_build_vm(struct machine *m, const struct buf *cpu_model, struct err *err);
 void machine_drop_vm(struct machine *m);
+/* Whether console input reaches the serial port; what comes meanwhile is held. Any thread but a vCPU's. */
+void machine_open_input(struct machine *m, bool open);
 
 /* lifecycle.c. Locked versions are called with m->lock held. */
 void machine_emit_state(struct machine *m, enum machine_state state, const char *reason);

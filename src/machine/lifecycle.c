@@ -131,6 +131,7 @@ int machine_resume(struct machine *m, bool force, struct err *err)
 	if (!rc) {
 		m->committed = false;
 		m->mig_paused = false;
+		machine_open_input(m, true);
 		rc = vm_resume(m->vm, err);
 	}
 	if (!rc) {

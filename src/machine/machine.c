@@ -84,11 +84,32 @@ static void on_serial_out(void *opaque, const uint8_t *data, size_t len_bytes)
 	tty_write(m->tty, data, len_bytes);
 }
 
-static void on_tty_in(void *opaque, const uint8_t *data, size_t len_bytes)
+static void on_serial_ready(void *opaque)
 {
 	struct machine *m = opaque;
 
-	(void)serial_input(m->serial, data, len_bytes);
+	tty_input_ready(m->tty);
+}
+
+static size_t on_tty_in(void *opaque, const uint8_t *data, size_t len_bytes)
+{
+	struct machine *m = opaque;
+	size_t n = 0;
+
+	pthread_mutex_lock(&m->input_lock);
+	if (m->input_open)
+		n = serial_input(m->serial, data, len_bytes);
+	pthread_mutex_unlock(&m->input_lock);
+	return n;
+}
+
+void machine_open_input(struct machine *m, bool open)
+{
+	pthread_mutex_lock(&m->input_lock);
+	m->input_open = open;
+	pthread_mutex_unlock(&m->input_lock);
+	if (open)
+		tty_input_ready(m->tty);
 }
 
 static void on_tty_quit(void *opaque)
@@ -99,7 +120,9 @@ static void on_tty_quit(void *opaque)
 static int build_devices(struct machine *m, struct err *err)
 {
 	const struct tty_input input = { .bytes = on_tty_in, .opaque = m };
-	const struct serial_sink serial_sink = { .write = on_serial_out, .opaque = m };
+	const struct serial_sink serial_sink = { .write = on_serial_out,
+						 .input_ready = on_serial_ready,
+						 .opaque = m };
 	const struct power_sink power_sink = { .event = on_power, .opaque = m };
 	const struct irq_pin serial_irq = { .set = on_irq,
 					    .opaque = m,
@@ -207,6 +230,7 @@ static int machine_alloc(const struct machine_config *config, struct loop *loop,
 		return err_set(err, -ENOMEM, "no memory for a machine");
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_cond_init(&m->mig_resumed, NULL);
+	pthread_mutex_init(&m->input_lock, NULL);
 	m->loop = loop;
 	m->end_fd = m->guest_fd = m->accept_cancel_fd = m->record_fd = -1;
 	m->created_ns = clock_mono_ns();
@@ -283,6 +307,7 @@ int machine_create(const struct machine_config *config, struct loop *loop, struc
 		machine_destroy(m);
 		return rc;
 	}
+	machine_open_input(m, true);
 	*ret = m;
 	return 0;
 }
@@ -343,6 +368,7 @@ void machine_destroy(struct machine *m)
 	fd_close(&m->record_fd);
 	for (unsigned int i = 0; i < ARRAY_LEN(m->strings); i++)
 		free(m->strings[i]);
+	pthread_mutex_destroy(&m->input_lock);
 	pthread_cond_destroy(&m->mig_resumed);
 	pthread_mutex_destroy(&m->lock);
 	free(m);

@@ -134,8 +134,10 @@ static int destination_start(void *host, struct err *err)
 	state = m->user_paused ? MACHINE_PAUSED : MACHINE_RUNNING;
 	if (!rc && !m->user_paused)
 		rc = vm_resume(m->vm, err);
-	if (!rc)
+	if (!rc) {
 		m->state = state;
+		machine_open_input(m, true);
+	}
 	pthread_mutex_unlock(&m->lock);
 	return rc;
 }

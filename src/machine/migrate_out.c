@@ -26,6 +26,7 @@ static int source_pause(void *host, struct err *err)
 
 	pthread_mutex_lock(&m->lock);
 	m->mig_paused = true;
+	machine_open_input(m, false);
 	rc = vm_pause(m->vm, err);
 	pthread_mutex_unlock(&m->lock);
 	if (!rc && atomic_load(&m->guest_end) != GUEST_RUNS)
@@ -42,6 +43,7 @@ static int source_resume(void *host, struct err *err)
 	if (!m->user_paused)
 		rc = vm_resume(m->vm, err);
 	m->mig_paused = false;
+	machine_open_input(m, true);
 	pthread_cond_broadcast(&m->mig_resumed);
 	pthread_mutex_unlock(&m->lock);
 	return rc;

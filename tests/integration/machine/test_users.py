@@ -69,5 +69,26 @@ def test_resume_cannot_wake_a_vm_that_leaves(world):
     destination.verify()
 
 
+def test_keys_typed_in_migration_come_along(world):
+    """The key that has the guest verify its memory is typed while a switch of a second or so is under way, or just before or after."""
+    source, destination = world.run(), world.receive()
+    client = world.start("migrate", "a", "--to", destination.address, "--json", "--max-bandwidth", "40MB/s",
+                         "--compress", "none", "--max-downtime", "900ms", "--on-timeout", "switch")
+    wait_for(lambda: source.api("GET", "vm.info")[1].get("migrating"), "the migration to begin")
+    destination.type("s")  # waits there for the VM
+    out, err = client.communicate()
+    check(client.returncode == 0, f"vmm migrate: {client.returncode}: {err}{out}")
+    destination.wait_console("vmm-guest: PASS")
+    check(destination.wait_end() == 0, destination.log())
+
+
+def test_paste_longer_than_the_ports_queue(world):
+    """Keys that mean nothing to the guest, more than port and queue hold, and then one that does: none is lost on the way."""
+    source = world.run()
+    source.type("." * 3000 + "s")
+    source.wait_console("vmm-guest: PASS")
+    check(source.wait_end() == 0, source.log())
+
+
 if __name__ == "__main__":
     sys.exit(main([value for name, value in list(globals().items()) if name.startswith("test_")]))

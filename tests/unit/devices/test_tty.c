@@ -27,20 +27,27 @@ struct fixture {
 	struct loop *loop;
 	struct tty_input input;
 	struct tty *t;
-	char got[256];
+	char got[20000];
 	size_t ngot, want;
+	bool limited;
+	size_t room; /* of a guest that takes only so much, while limited */
 	unsigned int quits;
 };
 
-static void on_bytes(void *opaque, const uint8_t *data, size_t len_bytes)
+static size_t on_bytes(void *opaque, const uint8_t *data, size_t len_bytes)
 {
 	struct fixture *f = opaque;
 
+	if (f->limited) {
+		len_bytes = len_bytes < f->room ? len_bytes : f->room;
+		f->room -= len_bytes;
+	}
 	assert_true(f->ngot + len_bytes <= sizeof(f->got));
 	memcpy(f->got + f->ngot, data, len_bytes);
 	f->ngot += len_bytes;
-	if (f->ngot >= f->want)
+	if (f->ngot >= f->want && !f->limited)
 		loop_stop(f->loop);
+	return len_bytes;
 }
 
 static int setup(void **state)
@@ -300,6 +307,91 @@ static void unix_reader_that_hangs(void **state)
 	tty_write(f->t, data, sizeof(data)); /* nobody there */
 }
 
+/* A guest that takes its input slowly loses none of it, and what it has not taken stays with the client. */
+static void input_waits_for_the_guest(struct fixture *f, int fd)
+{
+	static char text[16000];
+	size_t sent = 0;
+
+	for (size_t i = 0; i < sizeof(text); i++)
+		text[i] = (char)('a' + i * 31 % 26);
+	f->limited = true;
+	f->room = 10;
+	assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+	while (sent < sizeof(text)) {
+		ssize_t n = write(fd, text + sent, sizeof(text) - sent);
+
+		if (n > 0)
+			sent += (size_t)n;
+		settle(f);
+		f->room += 777;
+		tty_input_ready(f->t);
+		settle(f);
+	}
+	/* No more than the guest took and the console holds has left the client. */
+	assert_true(f->ngot < sizeof(text));
+	while (f->ngot < sizeof(text)) {
+		size_t before = f->ngot;
+
+		f->room = 500;
+		tty_input_ready(f->t);
+		settle(f);
+		assert_true(f->ngot > before);
+	}
+	assert_int_equal(f->ngot, sizeof(text));
+	assert_memory_equal(f->got, text, sizeof(text));
+}
+
+static void unix_input_waits_for_the_guest(void **state)
+{
+	struct fixture *f = *state;
+	int fd;
+
+	assert_int_equal(create(f, "unix:", NULL), 0);
+	fd = client(f);
+	settle(f);
+	input_waits_for_the_guest(f, fd);
+	close(fd);
+}
+
+static void pty_input_waits_for_the_guest(void **state)
+{
+	struct fixture *f = *state;
+	int slave;
+
+	assert_int_equal(tty_create("pty", f->loop, &f->input, &f->t, NULL), 0);
+	slave = open(tty_path(f->t), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_true(slave >= 0);
+	input_waits_for_the_guest(f, slave);
+	close(slave);
+}
+
+/* A client that filled the console up and left frees it for the next, though the guest never reads. */
+static void unix_client_of_a_deaf_guest_leaves(void **state)
+{
+	static const char text[TTY_HELD_BYTES + 1000];
+	struct fixture *f = *state;
+	char c = 0;
+	int fd;
+
+	assert_int_equal(create(f, "unix:", NULL), 0);
+	f->limited = true;
+	fd = client(f);
+	settle(f);
+	assert_int_equal(write(fd, text, sizeof(text)), sizeof(text));
+	for (int i = 0; i < 10; i++)
+		settle(f);
+	close(fd);
+	settle(f);
+	fd = client(f);
+	settle(f);
+	say(f, "!");
+	assert_int_equal(read(fd, &c, 1), 1);
+	assert_int_equal(c, '!');
+	assert_int_equal(f->ngot, 0);
+	close(fd);
+}
+
 static void unix_path_in_use(void **state)
 {
 	struct fixture *f = *state;
@@ -435,13 +527,14 @@ struct terminal {
 	struct tty *t;
 };
 
-static void echo_back(void *opaque, const uint8_t *data, size_t len_bytes)
+static size_t echo_back(void *opaque, const uint8_t *data, size_t len_bytes)
 {
 	struct terminal *term = opaque;
 
 	tty_write(term->t, (const uint8_t *)"<", 1);
 	tty_write(term->t, data, len_bytes);
 	tty_write(term->t, (const uint8_t *)">", 1);
+	return len_bytes;
 }
 
 static void stop_loop(void *opaque)
@@ -514,6 +607,9 @@ int main(void)
 		TEST(unix_half_closed_client_listens_on),
 		TEST(unix_replays_the_last_64k),
 		TEST(unix_reader_that_hangs),
+		TEST(unix_input_waits_for_the_guest),
+		TEST(pty_input_waits_for_the_guest),
+		TEST(unix_client_of_a_deaf_guest_leaves),
 		TEST(unix_path_in_use),
 		TEST(unix_stale_file_is_replaced),
 		TEST(unix_removes_only_its_own_file),
