@@ -20,7 +20,7 @@ struct zpage_out;
  */
 
 /* Pages a raw frame holds: small enough that what the checksum pulled into the cache is still there when the kernel copies it. */
-#define PAGE_OUT_FRAME_PAGES 64u
+#define PAGE_OUT_FRAME_PAGES 128u
 
 struct page_out_counts {
 	uint64_t pages, zero_pages, zpages, bytes, saved_bytes;

@@ -428,7 +428,7 @@ static void contents_that_change_are_noticed(void **state)
 	assert_true(p.c.on);
 	p.part = 1.0;
 	p.workers = 20000;
-	play_stretches(&p, 10);
+	play_stretches(&p, 5); /* within the first back-off */
 	assert_false(p.c.on);
 	p.part = 0.3;
 	p.workers = 60000;
