@@ -62,7 +62,8 @@ static int create_machine(struct vm *vm, const struct vm_config *config, struct 
 		return r;
 	if (kvm_get_stats_fd(vm->fd, &vm->stats_fd, NULL) < 0)
 		vm->stats_fd = -1;
-	return slots_create(vm->fd, vm->mem, err);
+	r = slots_create(vm->fd, vm->mem, err);
+	return r < 0 ? r : arch_chips_create(vm->arch, err);
 }
 
 static int create_vcpus(struct vm *vm, const struct vm_config *config, struct err *err)

@@ -32,10 +32,13 @@ extern const struct arch_platform arch_platform;
 int arch_mem_layout(uint64_t ram_bytes, struct gmem_region regions[GMEM_MAX_REGIONS],
 		    struct err *err);
 
-/* After KVM_CREATE_VM, before memslots: irqchip, PIT, TSS and identity-map addresses. @cpu_model as in vm_config (checked here against the host, before anything is
+/* After KVM_CREATE_VM, before memslots: what must be set that early. @cpu_model as in vm_config (checked here against the host, before anything is
  * allocated for memory). */
 int arch_vm_create(int kvm_fd, int vm_fd, unsigned int ncpus, const struct buf *cpu_model,
 		   struct arch_vm **ret, struct err *err);
+/* Interrupt controllers and timers; after the memslots and before the first vCPU. In this order because KVM on x86 (Linux 6.18) starts a grace period that nobody
+ * hurries when a chip goes onto its I/O bus, and the next change of memslots waits 5 to 10 ms for it. */
+int arch_chips_create(struct arch_vm *av, struct err *err);
 void arch_vm_destroy(struct arch_vm *av);
 
 /* After KVM_CREATE_VCPU: CPUID, MSR defaults, LAPIC id. */

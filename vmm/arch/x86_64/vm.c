@@ -60,17 +60,21 @@ static int probe(struct arch_vm *av, struct err *err)
 	return 0;
 }
 
-static int create_chips(struct arch_vm *av, struct err *err)
+static int set_addresses(struct arch_vm *av, struct err *err)
+{
+	int rc = kvm_set_identity_map_addr(av->vm_fd, LAYOUT_IDENTITY_MAP, err);
+
+	if (rc >= 0)
+		rc = kvm_set_tss_addr(av->vm_fd, LAYOUT_KVM_TSS, err);
+	return MIN(rc, 0);
+}
+
+int arch_chips_create(struct arch_vm *av, struct err *err)
 {
 	/* The PIT's speaker bit at port 0x61 is emulated along with it: no exit to nowhere. */
 	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
-	int rc;
+	int rc = kvm_create_irqchip(av->vm_fd, err);
 
-	rc = kvm_set_identity_map_addr(av->vm_fd, LAYOUT_IDENTITY_MAP, err);
-	if (rc >= 0)
-		rc = kvm_set_tss_addr(av->vm_fd, LAYOUT_KVM_TSS, err);
-	if (rc >= 0)
-		rc = kvm_create_irqchip(av->vm_fd, err);
 	if (rc >= 0)
 		rc = kvm_create_pit2(av->vm_fd, &pit, err);
 	return MIN(rc, 0);
@@ -95,7 +99,7 @@ int arch_vm_create(int kvm_fd, int vm_fd, unsigned int ncpus, const struct buf *
 	if (!rc)
 		rc = choose_model(av, cpu_model, err);
 	if (!rc)
-		rc = create_chips(av, err);
+		rc = set_addresses(av, err);
 	if (rc) {
 		arch_vm_destroy(av);
 		return rc;
