@@ -16,8 +16,7 @@ WINDOW_S = 0.5           # guest throughput before and after
 SETTLE_S = 0.15          # the first report after a change may mix both
 GAP_RESET_S = 0.05
 WARM_SPARE = 256 << 20
-WARM_PASSES = 3
-WARM_MS_PER_GIB = 300
+WARM_HOLD_MS = 2300
 
 
 class Tools:
@@ -32,19 +31,12 @@ class Tools:
     def helper(self, name):
         return os.path.join(self.helpers, name)
 
-    def warm(self, size):
+    def warm(self, size, hold_ms=0):
         """
-        Milliseconds of the last pass: far more than 100 a GiB says that the memory was cold, or the machine busy. A pass over cold
-        memory takes so long that its first pages are gone at its end, so there is another one then.
+        Milliseconds that touching took: far more than 100 a GiB says that the memory was cold, or the machine busy. With
+        HOLD_MS what follows has memory that the host will not take away for the next two seconds (warm.c).
         """
-        for _ in range(WARM_PASSES):
-            took_ms = self._warm_once(size)
-            if took_ms < WARM_MS_PER_GIB * size / (1 << 30):
-                break
-        return took_ms
-
-    def _warm_once(self, size):
-        done = subprocess.run([self.helper("warm"), str(size)], check=False, capture_output=True, text=True)
+        done = subprocess.run([self.helper("warm"), str(size), str(hold_ms)], check=False, capture_output=True, text=True)
         if done.returncode:
             raise BenchError(f"warming {size >> 20} MiB up: {done.stderr.strip()}")
         return int(done.stdout) / 1e6
@@ -77,7 +69,7 @@ def raw_run(tools, case, total_bytes, busy):
         out = process.popen.stdout
         if out.readline() != b"ready\n":
             raise RunError(f"rawtcp: {process.log_tail()}")
-        warm_ms.append(tools.warm(case.mem + WARM_SPARE))
+        warm_ms.append(tools.warm(case.mem + WARM_SPARE, WARM_HOLD_MS))
         process.popen.stdin.write(b"\n")
         answer = out.readline()
         if process.wait(10) != 0 or not answer:
@@ -120,7 +112,7 @@ def _watch_after(case, destination):
 
 def _measure(arm, case, source, destination, tools, record):
     before = _watch_before(case)
-    record["warm_ms"].append(tools.warm(case.mem + WARM_SPARE))
+    record["warm_ms"].append(tools.warm(case.mem + WARM_SPARE, WARM_HOLD_MS))
     guest.reset_gap(source.console)
     time.sleep(GAP_RESET_S)
     meters = [arm.meter(source), arm.meter(destination)]
