@@ -99,7 +99,8 @@ static int send_chunk(struct session *s, uint64_t chunk, uint64_t n, bool first_
 	return rc;
 }
 
-int rounds_send_pages(struct session *s, bool live, bool first, struct err *err)
+/* One round's pages out of s->pending, which is emptied. @live: rearm each chunk before it is read. */
+static int send_pages(struct session *s, bool live, bool first, struct err *err)
 {
 	uint64_t left = bitmap_count(&s->pending);
 	uint64_t npages = s->mem->npages;
@@ -138,7 +139,8 @@ static int await_ack(struct session *s, uint32_t number, struct err *err)
 	return rc;
 }
 
-void rounds_take_counts(struct session *s, struct mig_round *r)
+/* Adds what the round sent to @r and to the session's totals. */
+static void take_counts(struct session *s, struct mig_round *r)
 {
 	const struct page_out_counts *c = &s->out->counts;
 
@@ -155,12 +157,11 @@ void rounds_take_counts(struct session *s, struct mig_round *r)
 	s->sent_zero_pages += c->zero_pages;
 }
 
-static int send_round(struct session *s, uint32_t number, struct mig_round *r, struct err *err)
+int rounds_send(struct session *s, struct mig_round *r, struct err *err)
 {
-	uint64_t t0 = clock_mono_ns(), blocked0 = s->t->blocked_ns,
-		 rearm0 = s->dirty->stats.rearm_ns;
-	const struct rec_round_begin begin = { .round = number };
-	struct rec_round_end end = { .round = number };
+	const struct rec_round_begin begin = { .round = r->number, .last = r->last };
+	struct rec_round_end end = { .round = r->number };
+	uint64_t blocked0 = s->t->blocked_ns;
 	int rc;
 
 	page_out_reset_counts(s->out);
@@ -168,7 +169,7 @@ static int send_round(struct session *s, uint32_t number, struct mig_round *r, s
 	rec_round_begin_encode(&begin, &s->w.meta);
 	rc = page_out_record(s->out, REC_ROUND_BEGIN, err);
 	if (!rc)
-		rc = rounds_send_pages(s, true, number == 1, err);
+		rc = send_pages(s, !r->last, r->number == 1, err);
 	if (rc)
 		return rc;
 	end.pages = s->out->counts.pages;
@@ -178,16 +179,21 @@ static int send_round(struct session *s, uint32_t number, struct mig_round *r, s
 	rec_round_end_encode(&end, &s->w.meta);
 	rc = page_out_record(s->out, REC_ROUND_END, err);
 	r->blocked_ns = s->t->blocked_ns - blocked0;
+	take_counts(s, r);
+	return rc;
+}
+
+static int send_round(struct session *s, struct mig_round *r, struct err *err)
+{
+	uint64_t t0 = clock_mono_ns(), rearm0 = s->dirty->stats.rearm_ns;
+	int rc = rounds_send(s, r, err);
+
 	if (!rc)
-		rc = await_ack(s, number, err);
-	if (rc)
-		return rc;
-	r->number = number;
+		rc = await_ack(s, r->number, err);
 	r->duration_ns = clock_mono_ns() - t0;
 	r->rearm_ns = s->dirty->stats.rearm_ns - rearm0;
-	rounds_take_counts(s, r);
 	r->bytes_per_s = (double)r->bytes * 1e9 / (double)(r->duration_ns + 1);
-	return 0;
+	return rc;
 }
 
 static int collect(struct session *s, struct mig_round *r, struct err *err)
@@ -237,13 +243,13 @@ int rounds_run(struct session *s, struct err *err)
 	bitmap_fill(&s->pending);
 	for (uint32_t number = 1;; number++) {
 		struct policy_decision decision;
-		struct mig_round round = { 0 };
+		struct mig_round round = { .number = number };
 		int rc;
 
 		s->round = number;
 		rc = session_poll(s, err);
 		if (!rc)
-			rc = send_round(s, number, &round, err);
+			rc = send_round(s, &round, err);
 		if (!rc)
 			rc = collect(s, &round, err);
 		if (rc)

@@ -53,10 +53,9 @@ uint64_t session_fixed_ns(const struct session *s);
 
 /* Live rounds until the policy says switch; the last collect's pages are in s->pending. */
 int rounds_run(struct session *s, struct err *err);
-/* One round's pages out of s->pending, which is emptied. @live: rearm each chunk before it is read. */
-int rounds_send_pages(struct session *s, bool live, bool first, struct err *err);
-/* Adds what the round sent so far to @r and to the session's totals. */
-void rounds_take_counts(struct session *s, struct mig_round *r);
+/* ROUND_BEGIN to ROUND_END of the round that @r numbers, with the pages in s->pending, which is emptied; fills in what was sent. A round that is not the last
+ * rearms each chunk of pages before it reads it. */
+int rounds_send(struct session *s, struct mig_round *r, struct err *err);
 /* Stop the VM, send the rest and the state, hand it over. */
 int switchover_run(struct session *s, struct err *err);
 

@@ -35,30 +35,6 @@ static int send_state(struct session *s, struct err *err)
 	return page_out_record(s->out, REC_STATE, err);
 }
 
-static int send_last_round(struct session *s, struct mig_round *r, struct err *err)
-{
-	const struct rec_round_begin begin = { .round = r->number, .last = 1 };
-	struct rec_round_end end = { .round = r->number };
-	int rc;
-
-	page_out_reset_counts(s->out);
-	buf_clear(&s->w.meta);
-	rec_round_begin_encode(&begin, &s->w.meta);
-	rc = page_out_record(s->out, REC_ROUND_BEGIN, err);
-	if (!rc)
-		rc = rounds_send_pages(s, false, false, err);
-	if (rc)
-		return rc;
-	end.pages = s->out->counts.pages;
-	end.zero_pages = s->out->counts.zero_pages;
-	end.bytes = s->out->counts.bytes;
-	buf_clear(&s->w.meta);
-	rec_round_end_encode(&end, &s->w.meta);
-	rc = page_out_record(s->out, REC_ROUND_END, err);
-	rounds_take_counts(s, r);
-	return rc;
-}
-
 /* State and the rest of memory, one pass, nothing awaited. The state is captured first: capturing may itself write guest memory (arm64 ITS tables), which the
  * last collect then finds. */
 static int send_rest(struct session *s, uint64_t pause_real_ns, struct err *err)
@@ -76,7 +52,7 @@ static int send_rest(struct session *s, uint64_t pause_real_ns, struct err *err)
 		rc = dirty_finish(s->dirty, &s->pending, err);
 	t2 = clock_mono_ns();
 	if (!rc)
-		rc = send_last_round(s, &last, err);
+		rc = rounds_send(s, &last, err);
 	t3 = s->memory_sent_ns = clock_mono_ns();
 	if (!rc)
 		rc = send_state(s, err);
