@@ -41,7 +41,7 @@ static void write_json(struct migrate_view *v, const json_t *o)
 
 static void write_text(struct migrate_view *v, struct buf *text)
 {
-	if (buf_ok(text))
+	if (buf_ok(text) && text->len_bytes)
 		fwrite(text->data, 1, text->len_bytes, v->out);
 	fflush(v->out);
 	buf_fini(text);

@@ -21,6 +21,10 @@ class Failure(Exception):
     pass
 
 
+class Skip(Exception):
+    """A test that cannot be run here, and why."""
+
+
 def check(condition, text):
     if not condition:
         raise Failure(text)
@@ -191,11 +195,15 @@ def main(tests):
             with World() as world:
                 try:
                     test(world)
+                except Skip:
+                    raise
                 except BaseException:
                     for vm in world.vms:
                         print(f"# {vm.name}: {vm.log()}# console: {vm.output[-2000:].decode(errors='replace')}")
                     raise
             print(f"ok - {name}", flush=True)
+        except Skip as why:
+            print(f"ok - {name} # skip: {why}", flush=True)
         except (Failure, OSError, subprocess.TimeoutExpired, ValueError, KeyError) as error:
             failed += 1
             traceback.print_exc(file=sys.stdout)
