@@ -50,9 +50,10 @@ def test_source_killed(world):
 
 def test_destination_stalls(world):
     source, destination = world.run(), world.receive()
-    client = world.start("migrate", "a", "--to", destination.address, "--max-bandwidth", "200MB/s")
-    # Its VM is built, so that it falls asleep in a round and not before.
-    wait_for(lambda: destination.api("GET", "vm.info")[1]["memory_bytes"], "the destination to build its VM")
+    before = destination.resident_bytes()
+    client = world.start("migrate", "a", "--to", destination.address, *SLOW)
+    # Pages arrive, so that it falls asleep in a round and not before: until CONFIG_OK the source has more patience.
+    wait_for(lambda: destination.resident_bytes() > before + (16 << 20), "pages to arrive")
     destination.process.send_signal(signal.SIGSTOP)
     out, err = client.communicate()
     check(client.returncode == 1, f"exit status {client.returncode}: {out}{err}")

@@ -123,6 +123,10 @@ class Vm:
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
+    def resident_bytes(self):
+        with open(f"/proc/{self.process.pid}/statm", encoding="ascii") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
     def threads(self):
         return len(os.listdir(f"/proc/{self.process.pid}/task"))
 
