@@ -184,8 +184,8 @@ static void work(struct fixture *f, uint64_t steps)
 /* Page tables get accessed and dirty bits, control pages hold the counts, and KVM calls a page dirty that it maps writable for a read or a fetch: the code. */
 static bool may_be_dirty(struct fixture *f, uint64_t page)
 {
-	return (page >= 1 && page <= 3) || (page >= 16 && page < 16 + vm_ncpus(f->t.vm)) ||
-	       page == 32;
+	return (page >= 1 && page <= TINY_CODE_PAGE) ||
+	       (page >= TINY_CONTROL_PAGE && page < TINY_CONTROL_PAGE + vm_ncpus(f->t.vm));
 }
 
 /* What @acc holds is what the last @steps steps of each vCPU wrote, and their own control pages. */
@@ -200,7 +200,7 @@ static void assert_exact(struct fixture *f, uint64_t steps)
 		assert_true(done >= steps);
 		for (uint64_t i = done - steps; i < done; i++)
 			bitmap_set(&want, tiny_page(&f->t, c, i));
-		bitmap_set(&want, 16 + c);
+		bitmap_set(&want, TINY_CONTROL_PAGE + c);
 	}
 	for (uint64_t p = 0; p < RAM_PAGES; p++) {
 		bool have = bitmap_test(&f->acc, p);

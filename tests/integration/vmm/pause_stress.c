@@ -115,7 +115,7 @@ static void test_pending_io_is_completed(void **state)
 	struct tiny t;
 	struct err err = { 0 };
 	unsigned int caught_between = 0;
-	uint64_t in_rip = TINY_RAM_VA + (32u << 12) + 7; /* mov edx, imm32; xor ebx, ebx */
+	uint64_t in_rip = tiny_va(TINY_CODE_PAGE) + 7; /* mov edx, imm32; xor ebx, ebx */
 
 	(void)state;
 	make(&t, 1, TINY_IN);
