@@ -5,12 +5,11 @@
 #include <jansson.h>
 
 #include "base/err.h"
+#include "base/new_file.h"
 
-/* A JSON file that appears whole or not at all: written beside its place, then renamed. Zero-initialised it is nothing. */
+/* A JSON file that appears whole or not at all. Zero-initialised it is nothing. */
 struct report_file {
-	const char *path; /* the caller's; NULL: nothing to write */
-	char temporary[1024];
-	int fd;
+	struct new_file file;
 };
 
 int report_file_open(struct report_file *f, const char *path, struct err *err);
