@@ -37,10 +37,20 @@ struct vcpu {
 	_Atomic uint32_t parked_at;
 };
 
+/* Where in a vCPU's statistics the counters of vm_exits are: offsets from @at in a piece of @len bytes; len 0: there are none. */
+#define STATS_NO_COUNTER UINT32_MAX
+struct stats_spot {
+	uint64_t at;
+	uint32_t len_bytes;
+	uint32_t exits;
+	uint32_t faults; /* STATS_NO_COUNTER: not counted */
+};
+
 struct vm {
 	int kvm_fd;
 	int fd;
 	int stats_fd;
+	struct stats_spot stats_spot;
 	int vcpu_run_bytes; /* size of kvm_run's mapping */
 	struct gmem *mem;
 	struct dirty *dirty;
@@ -60,6 +70,9 @@ void vcpu_destroy(struct vcpu *v);
 void vcpu_kick(struct vcpu *v);
 /* The kick signal's handler; once per VM, idempotent. */
 int vcpu_install_kick(struct err *err);
+
+/* counters.c: finds the counters of vm_exits, once, when the first vCPU exists. Where there are none it says so in @ret. */
+void stats_find(int vcpu_stats_fd, struct stats_spot *ret);
 
 /* run.c: one exit of @v. False: the vCPU stopped for good and the client has been told. */
 bool vcpu_handle_exit(struct vcpu *v, int run_result);

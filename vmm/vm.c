@@ -83,6 +83,7 @@ static int create_vcpus(struct vm *vm, const struct vm_config *config, struct er
 		if (r < 0)
 			return r;
 	}
+	stats_find(vm->vcpu[0].stats_fd, &vm->stats_spot);
 	r = vcpu_install_kick(err);
 	for (unsigned int i = 0; r == 0 && i < vm->ncpus; i++)
 		r = vcpu_start_thread(&vm->vcpu[i], err);

@@ -88,8 +88,21 @@ int vm_cpu_model(struct vm *vm, struct buf *out, struct err *err);
 /* Appends at most @max entries; returns how many there are (a count above @max: too small). */
 unsigned int vm_state_entries(struct vm *vm, struct state_entry *entries, unsigned int max);
 
-/* Per-VM counters from KVM's binary statistics (api.rst 4.131), summed over vCPUs; -ENOTSUP where the host has none. Calls fn for each counter. */
+/* Counters from KVM's binary statistics (api.rst 4.131), by KVM's names: the VM's own and those of its vCPUs, summed; or those of vCPU @index alone. Calls fn
+ * for each. -ENOTSUP where the host has none. Any thread. */
 int vm_counters(struct vm *vm, void (*fn)(void *opaque, const char *name, uint64_t value),
 		void *opaque, struct err *err);
+int vm_vcpu_counters(struct vm *vm, unsigned int index,
+		     void (*fn)(void *opaque, const char *name, uint64_t value), void *opaque,
+		     struct err *err);
+
+/* What says how much dirty tracking costs a guest, over all vCPUs and since they were made. One pread(2) a vCPU, so that it may be asked in every round. */
+struct vm_exits {
+	uint64_t exits; /* from the guest to KVM, for whatever reason: faults, timers, interrupts, I/O */
+	uint64_t faults; /* x86: page faults that KVM mended ("pf_fixed"), write-protect faults of dirty logging among them */
+	bool faults_known; /* KVM on arm64 does not count them */
+};
+/* -ENOTSUP with the reason where KVM does not count exits. Any thread. */
+int vm_exits(struct vm *vm, struct vm_exits *ret, struct err *err);
 
 #endif

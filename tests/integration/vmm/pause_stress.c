@@ -178,7 +178,7 @@ static void test_pause_that_times_out(void **state)
 
 struct seen {
 	unsigned int names;
-	uint64_t exits;
+	uint64_t exits, faults;
 };
 
 static void on_counter(void *opaque, const char *name, uint64_t value)
@@ -187,7 +187,9 @@ static void on_counter(void *opaque, const char *name, uint64_t value)
 
 	s->names++;
 	if (strcmp(name, "exits") == 0)
-		s->exits = value;
+		s->exits += value;
+	if (strcmp(name, "pf_fixed") == 0)
+		s->faults += value;
 }
 
 static void test_counters_of_a_running_vm(void **state)
@@ -206,6 +208,36 @@ static void test_counters_of_a_running_vm(void **state)
 	must(vm_counters(t.vm, on_counter, &s, &err), &err);
 	assert_true(s.names > 10);
 	assert_true(s.exits >= 50);
+	tiny_destroy(&t);
+}
+
+/* The three ways to the counters agree once nothing counts any more. */
+static void test_counters_of_each_vcpu(void **state)
+{
+	struct tiny t;
+	struct err err = { 0 };
+	struct seen sum = { 0 }, each = { 0 };
+	struct vm_exits before, after;
+	uint64_t deadline_ns = clock_mono_ns() + 20 * NS_PER_S;
+
+	(void)state;
+	make(&t, 2, TINY_IN);
+	must(vm_exits(t.vm, &before, &err), &err);
+	must(vm_resume(t.vm, &err), &err);
+	while (atomic_load(&t.port_reads) < 50 && clock_mono_ns() < deadline_ns)
+		usleep(1000);
+	must(vm_pause(t.vm, &err), &err);
+	must(vm_exits(t.vm, &after, &err), &err);
+	must(vm_counters(t.vm, on_counter, &sum, &err), &err);
+	for (unsigned int i = 0; i < 2; i++)
+		must(vm_vcpu_counters(t.vm, i, on_counter, &each, &err), &err);
+	assert_true(after.exits - before.exits >= 50);
+	assert_int_equal(after.exits, sum.exits);
+	assert_int_equal(each.exits, sum.exits);
+	if (after.faults_known)
+		assert_int_equal(after.faults, sum.faults);
+	assert_int_equal(each.faults, sum.faults);
+	assert_int_equal(vm_vcpu_counters(t.vm, 2, on_counter, &each, &err), -EINVAL);
 	tiny_destroy(&t);
 }
 
@@ -260,6 +292,7 @@ int main(void)
 		cmocka_unit_test(test_pending_io_is_completed),
 		cmocka_unit_test(test_pause_that_times_out),
 		cmocka_unit_test(test_counters_of_a_running_vm),
+		cmocka_unit_test(test_counters_of_each_vcpu),
 		cmocka_unit_test(test_destroy_in_any_state),
 		cmocka_unit_test(test_refused_configurations),
 	};
