@@ -62,29 +62,6 @@ int page_out_begin(struct page_out *o, const struct iovec *iov, unsigned int nio
 	return transport_send_begin(t, iov, niov, err);
 }
 
-/* The checksum is where a page is first read whole: the memory's latency shows here. The next page but one is asked for ahead, hardware prefetchers stop
- * at page ends. */
-static void prefetch_page(const uint8_t *page)
-{
-	for (unsigned int i = 0; i < STREAM_PAGE_BYTES; i += 64)
-		__builtin_prefetch(page + i);
-}
-
-static void checksum_pages(const struct page_out *o, struct page_frame *f)
-{
-	const uint8_t *page[STREAM_MAX_PAGES];
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < f->pages.nruns; i++)
-		for (uint32_t j = 0; j < f->pages.run[i].count; j++)
-			page[n++] = gmem_page(o->mem, f->pages.run[i].first_page + j);
-	for (uint32_t k = 0; k < n; k++) {
-		if (k + 2 < n)
-			prefetch_page(page[k + 2]);
-		f->pages.crc[k] = crc32c(0, page[k], STREAM_PAGE_BYTES);
-	}
-}
-
 static int send_frame(struct page_out *o, struct err *err)
 {
 	struct page_frame *f = &o->frame[o->cur];
@@ -94,7 +71,6 @@ static int send_frame(struct page_out *o, struct err *err)
 
 	if (!f->pages.npages)
 		return 0;
-	checksum_pages(o, f);
 	meta_len = pages_encode(&f->pages, f->meta);
 	/* Header and meta data lie one behind the other: one vector entry for both. */
 	_Static_assert(offsetof(struct page_frame, meta) ==
@@ -162,7 +138,7 @@ int page_out_zero(struct page_out *o, uint64_t first, uint64_t count, struct err
 	return 0;
 }
 
-int page_out_page(struct page_out *o, uint64_t page, struct err *err)
+static int take_page(struct page_out *o, uint64_t page, struct err *err)
 {
 	struct page_frame *f = &o->frame[o->cur];
 	uint8_t *data = gmem_page(o->mem, page);
@@ -185,7 +161,8 @@ int page_out_page(struct page_out *o, uint64_t page, struct err *err)
 		f->iov[f->niov++] =
 			(struct iovec){ .iov_base = data, .iov_len = STREAM_PAGE_BYTES };
 	}
-	if (++f->pages.npages < o->frame_pages)
+	f->pages.crc[f->pages.npages++] = crc32c(0, data, STREAM_PAGE_BYTES);
+	if (f->pages.npages < o->frame_pages)
 		return 0;
 	rc = send_frame(o, err);
 	if (!rc && o->z)
@@ -193,10 +170,40 @@ int page_out_page(struct page_out *o, uint64_t page, struct err *err)
 	return rc;
 }
 
+static void prefetch_page(const uint8_t *page)
+{
+	for (unsigned int i = 0; i < STREAM_PAGE_BYTES; i += 64)
+		__builtin_prefetch(page + i);
+}
+
+int page_out_page(struct page_out *o, uint64_t page, struct err *err)
+{
+	uint64_t *slot = &o->soon[o->nsoon % PAGE_OUT_LEAD];
+	uint64_t due = *slot;
+
+	prefetch_page(gmem_page(o->mem, page));
+	*slot = page;
+	return ++o->nsoon > PAGE_OUT_LEAD ? take_page(o, due, err) : 0;
+}
+
+/* The pages that still wait behind their prefetch. */
+static int take_waiting(struct page_out *o, struct err *err)
+{
+	uint64_t n = o->nsoon;
+	int rc = 0;
+
+	o->nsoon = 0;
+	for (uint64_t i = n - MIN(n, (uint64_t)PAGE_OUT_LEAD); !rc && i < n; i++)
+		rc = take_page(o, o->soon[i % PAGE_OUT_LEAD], err);
+	return rc;
+}
+
 int page_out_flush(struct page_out *o, struct err *err)
 {
-	int rc = send_frame(o, err);
+	int rc = take_waiting(o, err);
 
+	if (!rc)
+		rc = send_frame(o, err);
 	if (!rc && o->z)
 		rc = zpage_out_drain(o->z, o, err);
 	if (!rc)

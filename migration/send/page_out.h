@@ -22,6 +22,12 @@ struct zpage_out;
 /* Pages a raw frame holds: small enough that what the checksum pulled into the cache is still there when the kernel copies it. */
 #define PAGE_OUT_FRAME_PAGES 128u
 
+/*
+ * How many pages later a page is looked at: handing it over only asks for it. The first look at a page meets the memory's latency, and hardware prefetchers stop
+ * at page ends; so the checks for zero and the checksums run on what is in the cache by then.
+ */
+#define PAGE_OUT_LEAD 2u
+
 struct page_out_counts {
 	uint64_t pages, zero_pages, zpages, bytes, saved_bytes;
 	uint64_t compress_ns; /* CPU time of the workers */
@@ -44,6 +50,9 @@ struct page_out {
 	uint32_t frame_pages;
 	unsigned int cur; /* the frame that is being filled; the other may be under way */
 	struct page_frame frame[2];
+	uint64_t soon
+		[PAGE_OUT_LEAD]; /* handed over, not looked at; the nsoon-th page lies at nsoon % PAGE_OUT_LEAD */
+	uint64_t nsoon; /* since the last flush */
 	uint32_t nzero;
 	struct page_run zero[STREAM_MAX_ZERO_RUNS];
 	uint8_t zero_meta[8 + 12 * STREAM_MAX_ZERO_RUNS];
@@ -55,7 +64,7 @@ int page_out_create(struct record_writer *w, const struct gmem *mem, uint64_t ma
 		    uint32_t max_payload, struct zpage_out *z, struct page_out **ret,
 		    struct err *err);
 void page_out_destroy(struct page_out *o);
-/* Looks at the page: zero pages join the run of zero pages. */
+/* Zero pages join the run of zero pages. */
 int page_out_page(struct page_out *o, uint64_t page, struct err *err);
 /* Pages known to be zero without a look. */
 int page_out_zero(struct page_out *o, uint64_t first, uint64_t count, struct err *err);
