@@ -113,7 +113,7 @@ static int send_zero(struct page_out *o, struct err *err)
 	return transport_send_wait(o->w->t, err);
 }
 
-int page_out_zero(struct page_out *o, uint64_t first, uint64_t count, struct err *err)
+static int add_zero(struct page_out *o, uint64_t first, uint64_t count, struct err *err)
 {
 	struct page_run *last = o->nzero ? &o->zero[o->nzero - 1] : NULL;
 
@@ -146,7 +146,7 @@ static int take_page(struct page_out *o, uint64_t page, struct err *err)
 	int rc;
 
 	if (scan_page_is_zero(data))
-		return page_out_zero(o, page, 1, err);
+		return add_zero(o, page, 1, err);
 	if (o->z && zpage_out_active(o->z))
 		return zpage_out_page(o->z, o, page, err);
 	run = f->pages.nruns ? &f->pages.run[f->pages.nruns - 1] : NULL;
@@ -196,6 +196,14 @@ static int take_waiting(struct page_out *o, struct err *err)
 	for (uint64_t i = n - MIN(n, (uint64_t)PAGE_OUT_LEAD); !rc && i < n; i++)
 		rc = take_page(o, o->soon[i % PAGE_OUT_LEAD], err);
 	return rc;
+}
+
+int page_out_zero(struct page_out *o, uint64_t first, uint64_t count, struct err *err)
+{
+	/* Runs of zero pages ascend: those among the pages before come first. */
+	int rc = take_waiting(o, err);
+
+	return rc ? rc : add_zero(o, first, count, err);
 }
 
 int page_out_flush(struct page_out *o, struct err *err)
