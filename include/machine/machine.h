@@ -120,6 +120,10 @@ int machine_set_max_downtime(struct machine *m, uint64_t ns,
 int machine_migration_report(struct machine *m, struct mig_report *ret, struct err *err);
 int machine_counters(struct machine *m, void (*fn)(void *opaque, const char *name, uint64_t value),
 		     void *opaque, struct err *err);
+/* Of vCPU @index, from 0; machine_info has how many there are. */
+int machine_vcpu_counters(struct machine *m, unsigned int index,
+			  void (*fn)(void *opaque, const char *name, uint64_t value), void *opaque,
+			  struct err *err);
 /* An eventfd that becomes readable when the state is STOPPED or MIGRATED; the main loop ends then. 0: clean end, else the exit status for the process. */
 int machine_end_fd(struct machine *m);
 int machine_exit_status(struct machine *m);

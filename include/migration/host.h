@@ -10,6 +10,7 @@
 
 struct gmem;
 struct dirty;
+struct mig_exits;
 
 /*
  * What the engine needs of a VM; src/machine/migrate_host.c gives it for a real one, tests/fake for tests. All calls come from the migration's
@@ -28,6 +29,8 @@ struct mig_source_ops {
 	int (*commit)(void *host, struct err *err);
 	/* The destination refused explicitly after COMMIT: the host may run the VM again. */
 	void (*uncommit)(void *host);
+	/* Optional. What the hypervisor counted since the VM was made; called once a round, so it must be cheap. -ENOTSUP, with the reason. */
+	int (*exits)(void *host, struct mig_exits *ret, struct err *err);
 };
 
 struct mig_destination_ops {

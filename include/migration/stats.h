@@ -5,6 +5,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* How often vCPUs left the guest, all of them together. */
+struct mig_exits {
+	bool exits_known, faults_known; /* where not, the number means nothing */
+	uint64_t exits; /* for whatever reason: page faults, timers, interrupts, I/O */
+	uint64_t faults; /* of them: page faults that the hypervisor mended */
+};
+
 /* What a migration did. Times are CLOCK_MONOTONIC differences in ns, sizes bytes. Filled in by the engine, read by control and tools. */
 struct mig_round {
 	uint32_t number; /* from 1 */
@@ -24,6 +31,8 @@ struct mig_round {
 	double bytes_per_s;
 	uint64_t predicted_downtime_ns; /* if it switched after this round */
 	bool compress_on;
+	struct mig_exits
+		exits; /* from the collect before it (first round: logging on) to the one at its end; the last round: unknown */
 };
 
 enum mig_result { MIG_RUNNING, MIG_COMPLETED, MIG_FAILED, MIG_CANCELLED, MIG_OUTCOME_UNKNOWN };
@@ -61,6 +70,10 @@ struct mig_report {
 	struct mig_round round[MIG_MAX_ROUNDS];
 	const char *dirty_backend;
 	const char *compress;
+	uint64_t
+		pages_dirtied; /* found by all collects together; a page that three rounds found counts three times */
+	struct mig_exits exits; /* from logging on until the last collect */
+	char exits_reason[256]; /* why exits or faults are not known; else "" */
 };
 
 /* The live line: sent a few times a second. */

@@ -204,6 +204,7 @@ static int collect(struct session *s, struct mig_round *r, struct err *err)
 	r->collect_ns = clock_mono_ns() - t0;
 	s->collect_ns = r->collect_ns;
 	r->dirty_pages = bitmap_count(&s->pending);
+	r->exits = session_take_exits(s);
 	r->dirty_pages_per_s = (double)r->dirty_pages * 1e9 / (double)(r->duration_ns + 1);
 	s->dirty_rate = r->dirty_pages_per_s;
 	return rc;

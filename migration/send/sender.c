@@ -188,6 +188,8 @@ static int set_up(struct session *s, struct err *err)
 		rc = err_set(err, -ENOMEM, "no memory for the page bitmaps");
 	if (!rc)
 		rc = dirty_start(s->dirty, err);
+	if (!rc)
+		session_start_exits(s);
 	s->report->setup_ns = clock_mono_ns() - s->start_ns;
 	return rc;
 }
@@ -275,6 +277,10 @@ int mig_send(const struct mig_send_params *params, struct transport *t,
 		rc = rounds_run(&s, &local);
 	if (!rc)
 		rc = switchover_run(&s, &local);
+	if (dirty->started) { /* by this migration; while the vCPUs stand still, if they do */
+		(void)session_take_exits(&s);
+		ret_report->pages_dirtied = dirty->stats.pages_found;
+	}
 	if (rc && !s.committed)
 		rc = prefer_peer_reason(&s, rc, &local);
 	if (rc)

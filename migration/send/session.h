@@ -42,6 +42,7 @@ struct session {
 		collect_ns; /* measured: what the prediction's fixed part is made of */
 	double bandwidth, dirty_rate;
 	uint64_t predicted_ns;
+	struct mig_exits exits_start, exits_last; /* at logging on; at the last collect */
 	uint64_t memory_sent_ns; /* the last round's pages were handed to the transport */
 	bool paused; /* by this migration */
 	bool committed; /* COMMIT was handed to the transport */
@@ -50,6 +51,10 @@ struct session {
 /* -ECANCELED when the user asked for it; -EREMOTEIO with the destination's words when it sent an ERROR. Cheap: called once per some records. */
 int session_poll(struct session *s, struct err *err);
 uint64_t session_fixed_ns(const struct session *s);
+
+/* exits.c: when logging goes on; and later, the exits since the call before, while the report gets those since the start. */
+void session_start_exits(struct session *s);
+struct mig_exits session_take_exits(struct session *s);
 
 /* Live rounds until the policy says switch; the last collect's pages are in s->pending. */
 int rounds_run(struct session *s, struct err *err);

@@ -108,9 +108,18 @@ static void add_counter(void *opaque, const char *name, uint64_t value)
 static int run_counters(struct machine *m, const union command_args *args, json_t **ret_reply,
 			struct err *err)
 {
-	json_t *o = json_object();
-	int rc = o ? machine_counters(m, add_counter, o, err) : 0;
+	struct machine_info info;
+	json_t *o = json_object(), *vcpus = json_array();
+	int rc = o && vcpus ? machine_counters(m, add_counter, o, err) : 0;
 
+	machine_get_info(m, &info);
+	for (unsigned int i = 0; !rc && vcpus && i < info.ncpus; i++) {
+		json_t *one = json_object();
+
+		rc = one ? machine_vcpu_counters(m, i, add_counter, one, err) : 0;
+		(void)json_array_append_new(vcpus, one);
+	}
+	(void)json_object_set_new(o, "vcpus", vcpus);
 	if (rc) {
 		json_decref(o);
 		return rc;

@@ -70,6 +70,8 @@ static const struct shape_field report_fields[] = {
 	REPORT("rounds", SHAPE_U32, nrounds),
 	REPORT("dirty_backend", SHAPE_STRING, dirty_backend),
 	REPORT("compress", SHAPE_STRING, compress),
+	REPORT("pages_dirtied", SHAPE_U64, pages_dirtied),
+	REPORT("exits_reason", SHAPE_CHARS, exits_reason),
 };
 
 #define INFO(json_name, json_kind, member) FIELD(json_name, json_kind, struct machine_info, member)
@@ -90,9 +92,37 @@ static const struct shape_field info_fields[] = {
 };
 _Static_assert(sizeof(unsigned int) == sizeof(uint32_t), "ncpus is encoded as 32 bits");
 
+static json_t *count_or_null(bool known, uint64_t n)
+{
+	return known ? json_integer((json_int_t)MIN(n, (uint64_t)INT64_MAX)) : json_null();
+}
+
+static json_t *ratio_or_null(bool known, uint64_t n, uint64_t pages)
+{
+	return known && pages ? json_real((double)n / (double)pages) : json_null();
+}
+
+int report_set_exits(json_t *o, const struct mig_exits *e, uint64_t pages)
+{
+	int rc = json_object_set_new(o, "exits", count_or_null(e->exits_known, e->exits));
+
+	rc |= json_object_set_new(o, "faults", count_or_null(e->faults_known, e->faults));
+	rc |= json_object_set_new(o, "exits_per_dirtied_page",
+				  ratio_or_null(e->exits_known, e->exits, pages));
+	rc |= json_object_set_new(o, "faults_per_dirtied_page",
+				  ratio_or_null(e->faults_known, e->faults, pages));
+	return rc;
+}
+
 json_t *report_round_json(const struct mig_round *r)
 {
-	return shape_encode(round_fields, ARRAY_LEN(round_fields), r);
+	json_t *o = shape_encode(round_fields, ARRAY_LEN(round_fields), r);
+
+	if (report_set_exits(o, &r->exits, r->dirty_pages) < 0) {
+		json_decref(o);
+		return NULL;
+	}
+	return o;
 }
 
 json_t *report_progress_json(const struct mig_progress *p)
@@ -124,6 +154,7 @@ json_t *report_json(const struct mig_report *r)
 
 	rc |= json_object_set_new(o, "result", json_string(result_names[result]));
 	rc |= json_object_update(o, rest);
+	rc |= report_set_exits(o, &r->exits, r->pages_dirtied);
 	rc |= json_object_set_new(o, "downtime", parts);
 	rc |= json_object_set_new(o, "round_details", rounds_json(r));
 	json_decref(rest);

@@ -10,6 +10,8 @@
 json_t *report_json(const struct mig_report *r);
 json_t *report_round_json(const struct mig_round *r);
 json_t *report_progress_json(const struct mig_progress *p);
+/* Adds exits, faults, exits_per_dirtied_page and faults_per_dirtied_page to @o; null for what is not known. Negative when memory ran out. */
+int report_set_exits(json_t *o, const struct mig_exits *e, uint64_t pages);
 json_t *report_info_json(const struct machine_info *i);
 
 #endif

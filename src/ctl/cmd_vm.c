@@ -160,22 +160,45 @@ static void status_text(const struct vm *vm)
 	line("api", vm->path);
 }
 
+/* More vCPUs than this are in the sums alone. */
+#define MAX_VCPU_COLUMNS 8u
+
+/* A counter that a vCPU does not have (the VM's own) is an empty cell. */
+static const char *count_text(struct unit_text *ret, const json_t *v)
+{
+	json_int_t n = json_integer_value(v);
+
+	return v ? unit_count(ret, n > 0 ? (uint64_t)n : 0) : "";
+}
+
 static void counters_text(json_t *counters)
 {
-	static const struct table_column columns[] = { { "counter", .right = false },
-						       { "value", .right = true } };
+	static const char *const heads[MAX_VCPU_COLUMNS] = {
+		"vCPU 0", "vCPU 1", "vCPU 2", "vCPU 3", "vCPU 4", "vCPU 5", "vCPU 6", "vCPU 7"
+	};
+	const json_t *vcpus = json_object_get(counters, "vcpus");
+	size_t n = MIN(json_array_size(vcpus), (size_t)MAX_VCPU_COLUMNS);
+	struct table_column columns[2 + MAX_VCPU_COLUMNS] = { { "counter", .right = false },
+							      { "value", .right = true } };
 	struct buf out = { 0 };
-	struct unit_text n = { 0 };
 	struct table t;
 	const char *key;
 	json_t *value;
 
-	table_init(&t, columns, ARRAY_LEN(columns));
+	n = n > 1 ? n : 0;
+	for (size_t i = 0; i < n; i++)
+		columns[2 + i] = (struct table_column){ heads[i], .right = true };
+	table_init(&t, columns, 2 + n);
 	json_object_foreach(counters, key, value) {
-		json_int_t v = json_integer_value(value);
+		struct unit_text text[1 + MAX_VCPU_COLUMNS];
+		const char *cells[2 + MAX_VCPU_COLUMNS] = { key, count_text(&text[0], value) };
 
-		table_row(&t,
-			  (const char *const[]){ key, unit_count(&n, v > 0 ? (uint64_t)v : 0) });
+		if (!json_is_integer(value))
+			continue;
+		for (size_t i = 0; i < n; i++)
+			cells[2 + i] = count_text(&text[1 + i],
+						  json_object_get(json_array_get(vcpus, i), key));
+		table_row(&t, cells);
 	}
 	table_render(&t, 0, &out);
 	if (buf_ok(&out))

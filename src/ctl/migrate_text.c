@@ -99,9 +99,18 @@ enum round_column {
 	COL_CPU,
 	COL_DIRTY,
 	COL_DIRTY_RATE,
+	COL_EXITS,
 	COL_PREDICTED,
 	COL_COUNT
 };
+
+/* "-" where it is not known. */
+static const char *per_page(struct unit_text *ret, const json_t *o, const char *key)
+{
+	const json_t *v = json_object_get(o, key);
+
+	return json_is_number(v) ? unit_ratio(ret, json_number_value(v)) : "-";
+}
 
 static void round_row(struct table *t, const json_t *r)
 {
@@ -122,6 +131,7 @@ static void round_row(struct table *t, const json_t *r)
 	cells[COL_DIRTY] = last ? "-" : unit_count(&text[COL_DIRTY], whole(r, "dirty_pages"));
 	cells[COL_DIRTY_RATE] =
 		last ? "-" : unit_pages_rate(&text[COL_DIRTY_RATE], num(r, "dirty_pages_per_s"));
+	cells[COL_EXITS] = per_page(&text[COL_EXITS], r, "exits_per_dirtied_page");
 	cells[COL_PREDICTED] =
 		last ? "-" : unit_ms(&text[COL_PREDICTED], num(r, "predicted_downtime_ms"));
 	table_row(t, cells);
@@ -141,6 +151,7 @@ void migrate_text_rounds(const json_t *report, struct buf *out)
 		[COL_CPU] = { "zip CPU", .right = true, .hide = true },
 		[COL_DIRTY] = { "dirty", .right = true },
 		[COL_DIRTY_RATE] = { "dirtied", .right = true },
+		[COL_EXITS] = { "exits/page", .right = true, .hide = true },
 		[COL_PREDICTED] = { "predict", .right = true },
 	};
 	const json_t *rounds = json_object_get(report, "round_details");
@@ -153,7 +164,11 @@ void migrate_text_rounds(const json_t *report, struct buf *out)
 	json_array_foreach(rounds, i, r) {
 		if (num(r, "compress_cpu_ms") > 0 || whole(r, "compressed_pages"))
 			columns[COL_SAVED].hide = columns[COL_CPU].hide = false;
+		if (json_is_number(json_object_get(r, "exits_per_dirtied_page")))
+			columns[COL_EXITS].hide = false;
 	}
+	if (!columns[COL_SAVED].hide) /* a terminal has no room for all */
+		columns[COL_EXITS].hide = true;
 	table_init(&t, columns, COL_COUNT);
 	json_array_foreach(rounds, i, r)
 		round_row(&t, r);
@@ -236,6 +251,21 @@ static void totals(const json_t *report, struct buf *out)
 	    str(report, "compress"));
 }
 
+static void exits(const json_t *report, struct buf *out)
+{
+	struct unit_text per_exit, per_fault;
+
+	if (json_is_integer(json_object_get(report, "exits")))
+		put(out,
+		    "%" JSON_INTEGER_FORMAT " pages dirtied, %" JSON_INTEGER_FORMAT
+		    " exits, a page: exits %s, faults %s\n",
+		    (json_int_t)whole(report, "pages_dirtied"), (json_int_t)whole(report, "exits"),
+		    per_page(&per_exit, report, "exits_per_dirtied_page"),
+		    per_page(&per_fault, report, "faults_per_dirtied_page"));
+	else if (*str(report, "exits_reason"))
+		put(out, "exits not known: %s\n", str(report, "exits_reason"));
+}
+
 void migrate_text_report(const json_t *report, const char *name, const char *to, struct buf *out)
 {
 	bool moved = !strcmp(str(report, "result"), "completed");
@@ -245,8 +275,10 @@ void migrate_text_report(const json_t *report, const char *name, const char *to,
 		put(out, "\n%s moved to %s\n", name, to);
 		prediction(report, out);
 	}
-	if (moved || whole(report, "bytes_sent"))
+	if (moved || whole(report, "bytes_sent")) {
 		totals(report, out);
+		exits(report, out);
+	}
 	if (yes(report, "stalled"))
 		put(out, "rounds stopped shrinking%s%s\n",
 		    moved && *str(report, "reason") ? ": " : "",

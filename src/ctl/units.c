@@ -84,6 +84,15 @@ const char *unit_ms(struct unit_text *ret, double ms)
 	return ret->s;
 }
 
+const char *unit_ratio(struct unit_text *ret, double v)
+{
+	if (v >= 0.0995 || v <= 0)
+		snprintf(ret->s, sizeof(ret->s), "%.*f", digits_after_point(v), v > 0 ? v : 0.0);
+	else
+		snprintf(ret->s, sizeof(ret->s), "%.2g", v);
+	return ret->s;
+}
+
 const char *unit_count(struct unit_text *ret, uint64_t n)
 {
 	snprintf(ret->s, sizeof(ret->s), "%" PRIu64, n);

@@ -439,6 +439,19 @@ int machine_counters(struct machine *m, void (*fn)(void *opaque, const char *nam
 	return rc;
 }
 
+int machine_vcpu_counters(struct machine *m, unsigned int index,
+			  void (*fn)(void *opaque, const char *name, uint64_t value), void *opaque,
+			  struct err *err)
+{
+	int rc;
+
+	pthread_mutex_lock(&m->lock);
+	rc = m->vm ? vm_vcpu_counters(m->vm, index, fn, opaque, err) :
+		     err_set(err, -EBUSY, "no VM has arrived yet");
+	pthread_mutex_unlock(&m->lock);
+	return rc;
+}
+
 int machine_end_fd(struct machine *m)
 {
 	return m->end_fd;

@@ -79,6 +79,23 @@ static void source_uncommit(void *host)
 	pthread_mutex_unlock(&m->lock);
 }
 
+static int source_exits(void *host, struct mig_exits *ret, struct err *err)
+{
+	struct machine *m = host;
+	struct vm_exits now;
+	int rc = vm_exits(m->vm, &now, err);
+
+	if (rc)
+		return rc;
+	*ret = (struct mig_exits){
+		.exits_known = true,
+		.faults_known = now.faults_known,
+		.exits = now.exits,
+		.faults = now.faults,
+	};
+	return 0;
+}
+
 static const struct mig_source_ops source_ops = {
 	.describe = source_describe,
 	.pause = source_pause,
@@ -86,6 +103,7 @@ static const struct mig_source_ops source_ops = {
 	.save = source_save,
 	.commit = source_commit,
 	.uncommit = source_uncommit,
+	.exits = source_exits,
 };
 
 static void emit(struct machine *m, const struct machine_event *ev)
@@ -106,6 +124,13 @@ static void on_round(void *opaque, const struct mig_round *r)
 	pthread_mutex_lock(&m->lock);
 	if (m->report.nrounds < MIG_MAX_ROUNDS)
 		m->report.round[m->report.nrounds++] = *r;
+	if (!r->last) { /* the engine sums up at the end */
+		m->report.pages_dirtied += r->dirty_pages;
+		m->report.exits.exits_known = r->exits.exits_known;
+		m->report.exits.faults_known = r->exits.faults_known;
+		m->report.exits.exits += r->exits.exits;
+		m->report.exits.faults += r->exits.faults;
+	}
 	pthread_mutex_unlock(&m->lock);
 	emit(m, &(struct machine_event){ .type = MACHINE_EV_ROUND, .round = r });
 }

@@ -206,6 +206,20 @@ static void source_uncommit(void *host)
 	((struct fake_source *)host)->committed = false;
 }
 
+static int source_exits(void *host, struct mig_exits *ret, struct err *err)
+{
+	struct fake_source *s = host;
+
+	if (s->no_exit_counts)
+		return err_set(err, -ENOTSUP, "fake: no statistics");
+	s->exits_asked++;
+	*ret = (struct mig_exits){ .exits_known = true,
+				   .faults_known = true,
+				   .exits = 100 * s->exits_asked,
+				   .faults = 10 * s->exits_asked };
+	return 0;
+}
+
 const struct mig_source_ops fake_source_ops = {
 	.describe = source_describe,
 	.pause = source_pause,
@@ -213,6 +227,7 @@ const struct mig_source_ops fake_source_ops = {
 	.save = source_save,
 	.commit = source_commit,
 	.uncommit = source_uncommit,
+	.exits = source_exits,
 };
 
 /* --- the destination --- */

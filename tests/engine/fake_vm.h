@@ -39,6 +39,9 @@ struct fake_source {
 	bool cancel_at_commit;
 	uint64_t commit_delay_ns;
 	bool fail_save;
+	bool no_exit_counts;
+	unsigned int
+		exits_asked; /* it counts 100 exits and 10 faults from one time that it is asked to the next */
 };
 
 struct fake_destination {

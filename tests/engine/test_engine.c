@@ -61,6 +61,56 @@ static void test_writer(void **state)
 	}
 }
 
+static void test_exits_are_reported(void **state)
+{
+	struct fake_destination d = { 0 };
+	struct fake_source s;
+	struct attempt a;
+	uint64_t dirtied = 0;
+
+	(void)state;
+	attempt_defaults(&a);
+	move_once(&a, 256, &d, &s);
+	assert_int_equal(a.send_rc, 0);
+	for (unsigned int i = 0; i + 1 < a.report.nrounds; i++) {
+		const struct mig_round *r = &a.report.round[i];
+
+		assert_true(r->exits.exits_known && r->exits.faults_known);
+		assert_int_equal(r->exits.exits, 100);
+		assert_int_equal(r->exits.faults, 10);
+		dirtied += r->dirty_pages;
+	}
+	assert_false(a.report.round[a.report.nrounds - 1].exits.exits_known);
+	/* Asked at the start, after each live round, and once the vCPUs have stopped. */
+	assert_int_equal(a.report.exits.exits, 100 * a.report.nrounds);
+	assert_int_equal(a.report.exits.faults, 10 * a.report.nrounds);
+	assert_true(a.report.pages_dirtied >= dirtied);
+	assert_string_equal(a.report.exits_reason, "");
+	fake_destination_fini(&d);
+	fake_source_fini(&s);
+}
+
+static void test_exits_unknown_are_no_zero(void **state)
+{
+	struct fake_destination d = { 0 };
+	struct fake_source s;
+	struct transport *x, *y;
+	struct attempt a;
+
+	(void)state;
+	attempt_defaults(&a);
+	fake_source_init(&s, 16);
+	s.no_exit_counts = true;
+	transport_pair(&x, &y);
+	attempt_run(&a, &s, &d, x, y);
+	assert_int_equal(a.send_rc, 0);
+	assert_false(a.report.exits.exits_known || a.report.exits.faults_known);
+	assert_false(a.report.round[0].exits.exits_known);
+	assert_string_equal(a.report.exits_reason, "fake: no statistics");
+	fake_destination_fini(&d);
+	fake_source_fini(&s);
+}
+
 static void test_compressed(void **state)
 {
 	struct fake_destination d = { 0 };
@@ -268,6 +318,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_idle),
 		cmocka_unit_test(test_writer),
+		cmocka_unit_test(test_exits_are_reported),
+		cmocka_unit_test(test_exits_unknown_are_no_zero),
 		cmocka_unit_test(test_compressed),
 		cmocka_unit_test(test_refused_before_memory),
 		cmocka_unit_test(test_refused_state),

@@ -172,6 +172,10 @@ static struct mig_round make_round(unsigned int number, bool last)
 		.bytes_per_s = 820000000.25,
 		.predicted_downtime_ns = last ? 0 : 14 * NS_PER_MS,
 		.compress_on = true,
+		.exits = { .exits_known = !last,
+			   .faults_known = !last,
+			   .exits = 25000,
+			   .faults = 20000 / number },
 	};
 }
 
@@ -191,6 +195,7 @@ static void one_round(struct machine *m, bool last)
 
 	m->report.round[MIN(number - 1, MIG_MAX_ROUNDS - 1)] = r;
 	m->report.bytes_sent += r.bytes;
+	m->report.pages_dirtied += r.dirty_pages;
 	emit(m, &(struct machine_event){ .type = MACHINE_EV_PROGRESS, .progress = &p });
 	emit(m, &(struct machine_event){ .type = MACHINE_EV_ROUND, .round = &r });
 }
@@ -202,6 +207,8 @@ static void finish(struct machine *m, enum mig_result result, const char *reason
 	m->report.total_ns = 1234 * NS_PER_MS;
 	m->report.setup_ns = 2 * NS_PER_MS;
 	m->report.cpu_ns = 700 * NS_PER_MS;
+	m->report.exits = (struct mig_exits){ .exits_known = true, .exits = 30000 };
+	snprintf(m->report.exits_reason, sizeof(m->report.exits_reason), "faults are not counted");
 	m->report.predicted_downtime_ns = 14 * NS_PER_MS;
 	if (result == MIG_COMPLETED)
 		m->report.downtime = (struct mig_downtime){
@@ -342,6 +349,14 @@ int machine_counters(struct machine *m, void (*fn)(void *opaque, const char *nam
 {
 	fn(opaque, "exits", 1234);
 	fn(opaque, "serial.bytes_out", 77);
+	return 0;
+}
+
+int machine_vcpu_counters(struct machine *m, unsigned int index,
+			  void (*fn)(void *opaque, const char *name, uint64_t value), void *opaque,
+			  struct err *err)
+{
+	fn(opaque, "exits", 1000 + index);
 	return 0;
 }
 

@@ -81,7 +81,8 @@ class Ctl(unittest.TestCase):
     def test_status(self):
         self.runtime.start("a")
         self.assertIn("\nstate      running\n", self.ctl("status"))
-        self.assertIn("\nexits              1234\n", self.ctl("status", "--counters"))
+        text = self.ctl("status", "--counters")
+        self.assertIn("\ncounter           value  vCPU 0  vCPU 1\nexits              1234    1000    1001\nserial.bytes_out     77\n", text)
         self.assertEqual(json.loads(self.ctl("status", "a", "--counters", "--json"))["counters"]["exits"], 1234)
 
     # ---- sockets ----

@@ -131,7 +131,8 @@ class OpenApi(unittest.TestCase):
         self.assertEqual(self.call("GET", "vmm.ping").json["pid"], self.vm.process.pid)
         info = self.call("GET", "vm.info").json
         self.assertEqual((info["name"], info["state"], info["cpus"], info["memory_bytes"]), ("a", "running", 2, 2 << 30))
-        self.assertEqual(self.call("GET", "vm.counters").json, {"exits": 1234, "serial.bytes_out": 77})
+        self.assertEqual(self.call("GET", "vm.counters").json, {"exits": 1234, "serial.bytes_out": 77,
+                                                                 "vcpus": [{"exits": 1000}, {"exits": 1001}]})
         self.assertEqual(self.call("GET", "vm.migration-status").status, 404)
 
     def test_unknown_routes(self):
@@ -246,6 +247,13 @@ class OpenApi(unittest.TestCase):
         report = events[-2]["report"]
         self.assertEqual((report["result"], report["rounds"], len(report["round_details"])), ("completed", 70, 64))
         self.assertEqual((report["downtime_ms"], report["downtime"]["memory_ms"], report["max_downtime_ms"]), (10, 7, 300))
+        first, last = report["round_details"][0], report["round_details"][-1]
+        self.assertEqual((first["exits"], first["faults"], first["exits_per_dirtied_page"], first["faults_per_dirtied_page"]),
+                         (25000, 20000, 1.25, 1))
+        self.assertEqual([last[k] for k in ("exits", "faults", "exits_per_dirtied_page", "faults_per_dirtied_page")], [None] * 4)
+        self.assertEqual((report["exits"], report["faults"], report["faults_per_dirtied_page"]), (30000, None, None))
+        self.assertAlmostEqual(report["exits_per_dirtied_page"], 30000 / report["pages_dirtied"], 9)
+        self.assertEqual(report["exits_reason"], "faults are not counted")
         self.assertEqual(self.vm.process.wait(20), 0)
         self.assertFalse(os.path.lexists(self.vm.socket))
 

@@ -34,6 +34,11 @@ static void test_units(void **state)
 	assert_string_equal(unit_memory(&t, 2ULL << 30), "2 GiB");
 	assert_string_equal(unit_memory(&t, 1536ULL << 20), "1536 MiB");
 	assert_string_equal(unit_memory(&t, 0), "0 B");
+	assert_string_equal(unit_ratio(&t, 0), "0.00");
+	assert_string_equal(unit_ratio(&t, 1.0234), "1.02");
+	assert_string_equal(unit_ratio(&t, 1234.5), "1234");
+	assert_string_equal(unit_ratio(&t, 0.0995), "0.10");
+	assert_string_equal(unit_ratio(&t, 1.0 / 512), "0.002");
 	assert_string_equal(unit_ms(&t, 0), "0.00 ms");
 	assert_string_equal(unit_ms(&t, 0.004), "4 us");
 	assert_string_equal(unit_ms(&t, 0.82), "0.82 ms");
@@ -101,7 +106,7 @@ static void test_progress(void **state)
 #define ROUND_1                                                                                                       \
 	"{\"round\":1,\"last\":false,\"duration_ms\":1900.0,\"pages\":524288,\"zero_pages\":12,\"bytes\":2130000000," \
 	"\"bytes_per_s\":1.12e9,\"blocked_ms\":30.0,\"dirty_pages\":2000,\"dirty_pages_per_s\":100000.0,"             \
-	"\"predicted_downtime_ms\":14.0}"
+	"\"predicted_downtime_ms\":14.0,\"exits\":2046,\"exits_per_dirtied_page\":1.023}"
 #define ROUND_2 \
 	"{\"round\":2,\"last\":true,\"duration_ms\":7.0,\"pages\":2000,\"bytes\":8200000,\"bytes_per_s\":1.1e9}"
 
@@ -119,9 +124,9 @@ static void test_rounds(void **state)
 	migrate_text_rounds(o, &out);
 	expect_text(
 		&out,
-		"   #     time     sent   pages  zero       rate  blocked  dirty  dirtied  predict\n"
-		"   1   1.90 s  2.13 GB  524288    12  1.12 GB/s  30.0 ms   2000  100 k/s  14.0 ms\n"
-		"last  7.00 ms  8.20 MB    2000     0  1.10 GB/s  0.00 ms      -        -        -\n");
+		"   #     time     sent   pages  zero       rate  blocked  dirty  dirtied  exits/page  predict\n"
+		"   1   1.90 s  2.13 GB  524288    12  1.12 GB/s  30.0 ms   2000  100 k/s        1.02  14.0 ms\n"
+		"last  7.00 ms  8.20 MB    2000     0  1.10 GB/s  0.00 ms      -        -           -        -\n");
 	json_decref(o);
 	o = parse("{\"round_details\":[]}");
 	migrate_text_rounds(o, &out);
@@ -136,6 +141,7 @@ static void test_report(void **state)
 		"\"predicted_downtime_ms\":280.0,\"max_downtime_ms\":300.0,\"bytes_sent\":2140000000,\"cpu_ms\":900.0,"
 		"\"rounds\":1,\"dirty_backend\":\"manual\",\"compress\":\"none\",\"stalled\":true,"
 		"\"reason\":\"switched at the timeout\",\"switch_reason\":\"timeout\","
+		"\"pages_dirtied\":4000,\"exits\":4500,\"exits_per_dirtied_page\":1.125,\"faults_per_dirtied_page\":null,"
 		"\"downtime\":{\"pause_ms\":1.0,\"memory_ms\":329.0,\"commit_ms\":20.0}}");
 	struct buf out = { 0 };
 
@@ -156,16 +162,20 @@ static void test_report(void **state)
 		"downtime 350 ms, predicted 280 ms (70.0 ms longer, +25 %); limit 300 ms, EXCEEDED\n"
 		"2.14 GB in 2.00 s (set-up 2.00 ms), 1.07 GB/s on average, 1 round, CPU 900 ms\n"
 		"tracking manual, compression none\n"
+		"4000 pages dirtied, 4500 exits, a page: exits 1.12, faults -\n"
 		"rounds stopped shrinking: switched at the timeout\n"
 		"decision: timeout\n");
 	json_object_set_new(o, "result", json_string("failed"));
 	json_object_set_new(o, "stalled", json_false());
 	json_object_set_new(o, "switch_reason", json_string(""));
+	json_object_set_new(o, "exits", json_null());
+	json_object_set_new(o, "exits_reason", json_string("no statistics"));
 	migrate_text_report(o, "a", "h:1", &out);
 	expect_text(
 		&out,
 		"2.14 GB in 2.00 s (set-up 2.00 ms), 1.07 GB/s on average, 1 round, CPU 900 ms\n"
-		"tracking manual, compression none\n");
+		"tracking manual, compression none\n"
+		"exits not known: no statistics\n");
 	json_decref(o);
 }
 
