@@ -89,17 +89,18 @@ static enum key verdict_of(bool ok)
 static enum key parse_named(struct args *a, struct word key, struct word value)
 {
 	static const char *const patterns[] = { "seq", "random", "hot" };
-	static const char *const fills[] = { "none", "zero", "random", "text" };
+	static const char *const fills[] = { "none", "zero", "random", "text", "sparse" };
 	uint32_t choice = 0;
 	bool ok;
 
 	if (word_is(key, "pattern")) {
 		ok = parse_choice(value, patterns, 3, &choice);
 		a->pattern = (enum pattern)choice;
+		a->pattern_given = true;
 		return verdict_of(ok);
 	}
 	if (word_is(key, "fill")) {
-		ok = parse_choice(value, fills, 4, &choice);
+		ok = parse_choice(value, fills, 5, &choice);
 		a->fill = (enum fill)choice;
 		return verdict_of(ok);
 	}
@@ -117,6 +118,34 @@ static enum key parse_named(struct args *a, struct word key, struct word value)
 		return verdict_of(!value.len);
 	}
 	return KEY_OTHER;
+}
+
+static enum key parse_kv(struct args *a, struct word key, struct word value)
+{
+	static const char *const loads[] = { "SET", "MIX" };
+	uint32_t choice = 0;
+
+	if (word_is(key, "kv")) {
+		if (!parse_choice(value, loads, 2, &choice))
+			return KEY_WRONG;
+		a->kv = choice ? KV_MIX : KV_SET;
+		return KEY_OK;
+	}
+	if (word_is(key, "keys"))
+		return verdict_of(parse_size(value, &a->keys) && a->keys && a->keys <= KV_KEYS_MAX);
+	if (word_is(key, "value")) {
+		if (!parse_size(value, &a->value_bytes) || !a->value_bytes ||
+		    a->value_bytes > KV_VALUE_MAX)
+			return KEY_WRONG;
+		a->value_bytes = (a->value_bytes + 7) & ~7ull;
+		return KEY_OK;
+	}
+	if (word_is(key, "clients"))
+		return verdict_of(parse_number(value, &a->clients) && a->clients &&
+				  a->clients <= KV_CLIENTS_MAX);
+	if (word_is(key, "requests"))
+		return verdict_of(parse_number(value, &a->requests));
+	return parse_named(a, key, value);
 }
 
 static enum key parse_one(struct args *a, struct word key, struct word value)
@@ -145,7 +174,7 @@ static enum key parse_one(struct args *a, struct word key, struct word value)
 		a->cpus = (uint32_t)v;
 		return KEY_OK;
 	}
-	return parse_named(a, key, value);
+	return parse_kv(a, key, value);
 }
 
 static void print_about(const char *what, struct word w)
@@ -166,6 +195,9 @@ bool args_parse(struct args *ret_args, const char *cmdline)
 		.report_ms = 1000,
 		.poke_page = POKE_NONE,
 		.cpus = 1,
+		.keys = 100000,
+		.value_bytes = 256,
+		.clients = 50,
 	};
 	const char *s = cmdline;
 
@@ -197,6 +229,12 @@ bool args_parse(struct args *ret_args, const char *cmdline)
 			return false;
 		}
 	}
+	if (a.kv && (a.ws_given || a.idle || a.passes)) {
+		console_puts("vmm-guest: ERROR kv= goes with none of ws=, idle and passes=");
+		return false;
+	}
+	if (a.kv && !a.pattern_given)
+		a.pattern = PATTERN_RANDOM;
 	*ret_args = a;
 	return true;
 }

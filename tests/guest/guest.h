@@ -30,26 +30,36 @@
 struct cpu_area;
 
 /* ---- args.c ---- */
-enum fill { FILL_NONE, FILL_ZERO, FILL_RANDOM, FILL_TEXT };
+enum fill { FILL_NONE, FILL_ZERO, FILL_RANDOM, FILL_TEXT, FILL_SPARSE };
 enum pattern { PATTERN_SEQ, PATTERN_RANDOM, PATTERN_HOT };
+enum kv_load { KV_OFF, KV_SET, KV_MIX };
 
 #define POKE_NONE UINT64_MAX
+#define KV_KEYS_MAX (1ull << 30)
+#define KV_VALUE_MAX (1ull << 20)
+#define KV_CLIENTS_MAX 65536u
 
 struct args {
 	uint64_t ws_bytes;
 	bool ws_given;
 	uint64_t mem_bytes; /* UINT64_MAX: all that the memory map has */
 	uint64_t fillsize_bytes; /* UINT64_MAX: all */
-	uint64_t rate; /* pages/s of all CPUs together, 0 without limit */
+	uint64_t rate; /* pages/s or requests/s of all CPUs together, 0 without limit */
 	uint64_t report_ms; /* 0: none */
 	uint64_t tick_hz; /* 0: none */
 	uint64_t tsc_khz; /* 0: find out */
 	uint64_t passes; /* 0: without end */
 	uint64_t poke_page; /* POKE_NONE: none */
 	uint64_t poke_word;
+	uint64_t keys; /* of all CPUs together */
+	uint64_t value_bytes; /* a multiple of 8 */
+	uint64_t clients; /* of all CPUs together */
+	uint64_t requests; /* of all CPUs together, 0: without end */
 	uint32_t cpus;
 	enum pattern pattern;
 	enum fill fill;
+	enum kv_load kv;
+	bool pattern_given;
 	bool idle;
 };
 
@@ -168,12 +178,14 @@ static inline uint64_t page_id_word(uint64_t page)
 extern const uint64_t page_text[64];
 
 /* The data word that pass `pass` leaves in page `page`. */
-static inline uint64_t page_data_word(uint64_t page, uint64_t pass, bool text)
+static inline uint64_t page_data_word(uint64_t page, uint64_t pass, enum fill kind)
 {
 	uint64_t v = page * 0x9e3779b97f4a7c15ull + pass * 0xc2b2ae3d27d4eb4full;
 
 	v = (v ^ v >> 29) * 0xbf58476d1ce4e5b9ull;
-	return text ? page_text[v >> 58] : v ^ v >> 32;
+	if (kind == FILL_TEXT)
+		return page_text[v >> 58];
+	return kind == FILL_SPARSE ? v >> 56 : v ^ v >> 32;
 }
 
 /* The word that pass `pass` writes that into. */
@@ -186,6 +198,8 @@ struct verdict {
 	uint64_t pages;
 	uint64_t words;
 	uint64_t bad;
+	uint64_t keys; /* of the key-value store */
+	uint64_t sum; /* answer to a request for the checksum, not to a verification */
 };
 
 void pages_init(enum fill fill);
@@ -193,17 +207,19 @@ void pages_fill(uint64_t first, uint64_t count, bool headers);
 void pages_verify_filled(uint32_t cpu, uint64_t first, uint64_t count, struct verdict *v);
 /* One page of the working set, last written by pass `last` (0: never). */
 void pages_verify_written(uint32_t cpu, uint64_t page, uint64_t last, struct verdict *v);
-bool pages_are_text(void);
+enum fill pages_fill_kind(void);
+/* Position-dependent checksum of whole pages; those of two ranges add up to that of both. */
+uint64_t pages_sum(uint64_t first, uint64_t count);
 void pages_report_bad(uint32_t cpu, uint64_t page, uint32_t word, uint64_t expected,
 		      uint64_t found);
 
-/* ---- work.c ---- */
-/* A set of pages that one CPU visits over and over, each page once a pass. */
+/* ---- stream.c ---- */
+/* A set of pages or keys that one CPU visits over and over, each one once a pass. */
 struct stream {
 	uint64_t first;
 	uint64_t count;
 	uint64_t pass; /* the pass in progress, from 1 */
-	uint64_t cursor; /* pages that it has done */
+	uint64_t cursor; /* those that it has done */
 	uint64_t mask; /* shuffled order: generator of all numbers up to mask */
 	uint64_t state;
 	uint32_t shift;
@@ -211,6 +227,49 @@ struct stream {
 	bool shuffled;
 };
 
+void stream_init(struct stream *s, uint64_t first, uint64_t count, bool shuffled);
+/* To the beginning of the pass in progress. */
+void stream_start_pass(struct stream *s);
+/* n more are done; true at the end of a pass, and the next one begins. */
+bool stream_advance(struct stream *s, uint32_t n);
+
+/*
+ * The next one in shuffled order: a linear congruential generator of full period over a power of
+ * two (Knuth vol. 2, 3.2.1.2: odd increment, multiplier 1 mod 4), its poor low bits mixed with the
+ * high ones, values too large skipped.
+ */
+static inline uint64_t stream_shuffled(struct stream *s)
+{
+	uint64_t i;
+
+	do {
+		s->state = (s->state * 0x5851f42d4c957f2dull + 0x14057b7ef767814full) & s->mask;
+		i = s->state ^ s->state >> s->shift;
+	} while (unlikely(i >= s->count));
+	return s->first + i;
+}
+
+/* The one at `i` from here in the order of the pass; asked for with i = 0, 1, 2, ... */
+static inline uint64_t stream_next(struct stream *s, uint64_t i)
+{
+	return s->shuffled ? stream_shuffled(s) : s->first + s->cursor + i;
+}
+
+/* ---- kv.c ---- */
+/* One CPU's part of the key-value store. All of it lies in the pool. */
+struct kv_shard {
+	uint64_t *index; /* open addressing: tag and number of a record, 0 for none */
+	uint64_t index_mask;
+	char *records;
+	uint64_t records_used;
+	char *clients; /* their request buffers */
+	uint32_t client_count;
+	uint32_t client_next;
+	uint64_t first_key, keys;
+	uint64_t gets; /* requests that read, so far */
+};
+
+/* ---- work.c ---- */
 enum worker_phase { WORKER_ABSENT, WORKER_ARRIVED, WORKER_READY, WORKER_FINISHED };
 
 /* Written by its own CPU; the BSP reads, and resets the gaps. */
@@ -221,7 +280,10 @@ struct worker {
 	struct stream streams[2];
 	uint32_t batches;
 	uint64_t fill_first, fill_count;
-	uint64_t pages;
+	struct kv_shard kv;
+	uint64_t pages; /* visits, or requests to the store */
+	uint64_t requests_max; /* of this CPU; UINT64_MAX: without end */
+	uint64_t finish_tsc;
 	uint64_t bad;
 	uint64_t last_tsc;
 	uint64_t gap_tsc, maxgap_tsc; /* since the last report; since the start */
@@ -262,11 +324,28 @@ void work_start(struct worker *w, struct cpu_area *area, uint32_t cpu);
 /* One step: a batch of pages, or a wait. */
 void work_step(struct worker *w);
 void work_verify(struct worker *w);
+/* The checksum of this CPU's share of the pool into w->found. */
+void work_sum(struct worker *w);
+
+/* ---- kv.c, continued ---- */
+/* Pages that the store needs with these arguments, all CPUs together; 0 after printing why not. */
+uint64_t kv_store_pages(const struct args *args);
+void kv_init(const struct args *args, uint64_t store_pages);
+/* Lays out this CPU's shard and sets every key to version 0. */
+void kv_start(struct worker *w);
+/* Up to n requests of stream `s`, not beyond its pass. */
+uint32_t kv_batch(struct worker *w, struct stream *s, uint32_t n);
+/* Looks up every key of the stream, whose versions follow from its place, and checks all of it. */
+void kv_verify_stream(struct worker *w, const struct stream *s);
+/* That the index holds as many keys as there are. */
+void kv_verify_index(struct worker *w);
 
 /* ---- main.c ---- */
 extern const struct args *guest_args;
 /* Whether the BSP waits for an answer of this CPU. */
 bool request_pending(const struct worker *w);
+/* Whether no CPU is to work: asked for by a key, or the load is done. */
+bool load_halted(const struct worker *w);
 void bsp_main(struct cpu_area *area) __attribute__((noreturn));
 void ap_main(struct cpu_area *area) __attribute__((noreturn));
 void trap_fatal(const uint64_t *frame, uint64_t cr2) __attribute__((noreturn));

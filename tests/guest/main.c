@@ -9,16 +9,19 @@
 #define VERIFY_TIMEOUT_MS 600000u
 #define INPUT_BYTES_MAX 64u
 
-enum request_kind { REQUEST_VERIFY, REQUEST_STOP };
+enum request_kind { REQUEST_VERIFY, REQUEST_STOP, REQUEST_SUM };
 
 extern uint64_t boot_start_info;
 
 static struct args args;
 const struct args *guest_args = &args;
 static uint64_t start_tsc;
+static uint64_t work_tsc; /* when the work began */
 static uint64_t next_report_tsc;
 static uint32_t request_seq;
 static uint32_t request_kind;
+static uint32_t halted; /* by the key */
+static bool done; /* all requests= are served */
 
 static inline uint64_t tsc_to_us(uint64_t tsc)
 {
@@ -49,6 +52,13 @@ bool request_pending(const struct worker *w)
 	return __atomic_load_n(&request_seq, __ATOMIC_ACQUIRE) != w->request;
 }
 
+/* The BSP has to see the others finish, and so goes on. */
+bool load_halted(const struct worker *w)
+{
+	return __atomic_load_n(&halted, __ATOMIC_SEQ_CST) ||
+	       (args.kv && w->phase == WORKER_FINISHED && (w->cpu || done));
+}
+
 /* ---- what the BSP prints ---- */
 
 /* Queued: a line at once would be a gap of its own. */
@@ -73,7 +83,7 @@ static void queue_report(void)
 	}
 	l.len = 0;
 	line_dec(&l, "vmm-guest: t_ms=", tsc_to_us(cpu_tsc() - start_tsc) / 1000);
-	line_dec(&l, " pages=", pages);
+	line_dec(&l, args.kv ? " requests=" : " pages=", pages);
 	line_dec(&l, " pass=", worker_of(0)->streams[0].pass);
 	line_dec(&l, " gap_us=", tsc_to_us(gap));
 	line_dec(&l, " maxgap_us=", tsc_to_us(maxgap));
@@ -98,20 +108,50 @@ static void print_ready(uint64_t ws_pages, uint64_t fill_pages)
 	line_str(&l, " clock=");
 	line_str(&l, sources[cpu_clock_source()]);
 	line_dec(&l, " t_ms=", tsc_to_us(cpu_tsc() - start_tsc) / 1000);
+	if (args.kv) {
+		line_dec(&l, " keys=", args.keys);
+		line_dec(&l, " value_bytes=", args.value_bytes);
+		line_dec(&l, " clients=", args.clients);
+	}
+	line_print(&l);
+}
+
+static void print_done(void)
+{
+	uint64_t end = 0, maxgap = 0, us;
+	struct line l;
+
+	for (uint32_t i = 0; i < args.cpus; i++) {
+		struct worker *w = worker_of(i);
+
+		end = w->finish_tsc > end ? w->finish_tsc : end;
+		maxgap = w->maxgap_tsc > maxgap ? w->maxgap_tsc : maxgap;
+	}
+	us = tsc_to_us(end - work_tsc);
+	l.len = 0;
+	line_dec(&l, "vmm-guest: done requests=", args.requests);
+	line_dec(&l, " elapsed_us=", us);
+	line_dec(&l, " per_s=", us ? args.requests * 1000000 / us : 0);
+	line_dec(&l, " maxgap_us=", tsc_to_us(maxgap));
+	line_dec(&l, " t_ms=", tsc_to_us(end - start_tsc) / 1000);
 	line_print(&l);
 }
 
 /* ---- commands ---- */
 
-/*
- * All CPUs verify what they own, side by side. True if every CPU asked for took part and nothing
- * was ever bad.
- */
-static bool verify_all(enum request_kind kind)
+static void answer(struct worker *w, uint32_t kind)
+{
+	if (kind == REQUEST_SUM)
+		work_sum(w);
+	else
+		work_verify(w);
+}
+
+/* All CPUs answer side by side; the answers added up. How many answered. */
+static uint32_t ask_all(enum request_kind kind, struct verdict *ret_sum, uint64_t *ret_bad)
 {
 	struct worker *self = worker_of(0);
 	struct verdict sum = { 0 };
-	struct line l;
 	uint64_t bad = 0, start;
 	uint32_t seq = request_seq + 1, answered = 0;
 
@@ -119,7 +159,7 @@ static bool verify_all(enum request_kind kind)
 	__atomic_store_n(&request_seq, seq, __ATOMIC_RELEASE);
 	if (args.cpus > 1)
 		cpu_wake_others();
-	work_verify(self);
+	answer(self, kind);
 	__atomic_store_n(&self->request, seq, __ATOMIC_RELEASE);
 	start = cpu_tsc();
 	for (uint32_t i = 0; i < args.cpus; i++) {
@@ -136,17 +176,63 @@ static bool verify_all(enum request_kind kind)
 		sum.pages += w->found.pages;
 		sum.words += w->found.words;
 		sum.bad += w->found.bad;
+		sum.keys += w->found.keys;
+		sum.sum += w->found.sum;
 		bad += w->bad;
 	}
+	self->last_tsc = cpu_tsc();
+	*ret_sum = sum;
+	*ret_bad = bad;
+	return answered;
+}
+
+/* True if every CPU asked for took part and nothing was ever bad. */
+static bool verify_all(enum request_kind kind)
+{
+	struct verdict sum;
+	struct line l;
+	uint64_t bad;
+	uint32_t answered = ask_all(kind, &sum, &bad);
+
 	l.len = 0;
 	line_dec(&l, "vmm-guest: verified pages=", sum.pages);
 	line_dec(&l, " words=", sum.words);
 	line_dec(&l, " bad=", sum.bad);
+	if (args.kv)
+		line_dec(&l, " keys=", sum.keys);
 	line_print(&l);
 	if (answered != args.cpus)
 		console_puts("vmm-guest: note a CPU took no part in the verification");
-	self->last_tsc = cpu_tsc();
+	worker_of(0)->last_tsc = cpu_tsc();
 	return !bad && answered == args.cpus;
+}
+
+static void print_sum(void)
+{
+	struct verdict sum;
+	struct line l;
+	uint64_t bad;
+
+	if (ask_all(REQUEST_SUM, &sum, &bad) != args.cpus) {
+		console_puts("vmm-guest: note a CPU took no part, so there is no checksum");
+		return;
+	}
+	l.len = 0;
+	line_dec(&l, "vmm-guest: ram pages=", sum.pages);
+	line_hex(&l, " sum=", sum.sum);
+	line_print(&l);
+	worker_of(0)->last_tsc = cpu_tsc();
+}
+
+static void halt_or_go_on(void)
+{
+	bool halt = !halted;
+
+	__atomic_store_n(&halted, halt, __ATOMIC_SEQ_CST);
+	if (!halt && args.cpus > 1)
+		cpu_wake_others();
+	console_puts(halt ? "vmm-guest: halted" : "vmm-guest: goes on");
+	worker_of(0)->last_tsc = cpu_tsc();
 }
 
 static __attribute__((noreturn)) void finish(bool pass)
@@ -180,6 +266,12 @@ static void handle_byte(int c)
 	case 'r':
 		queue_report();
 		break;
+	case 'c':
+		print_sum();
+		break;
+	case 'h':
+		halt_or_go_on();
+		break;
 	default:
 		break;
 	}
@@ -209,18 +301,24 @@ static void bsp_poll(struct worker *w)
 		queue_report();
 		next_report_tsc = cpu_tsc() + args.report_ms * cpu_tsc_khz();
 	}
-	if (unlikely(args.passes && w->phase == WORKER_FINISHED &&
-		     cpus_in(WORKER_FINISHED) == args.cpus))
-		stop();
+	if (unlikely(w->phase == WORKER_FINISHED && !done &&
+		     cpus_in(WORKER_FINISHED) == args.cpus)) {
+		if (args.passes)
+			stop();
+		done = true;
+		print_done();
+	}
 }
 
 static bool divide_pool(uint64_t *ret_ws_pages, uint64_t *ret_fill_pages)
 {
 	uint64_t pool = memory_pool_pages();
-	uint64_t ws = args.ws_bytes / PAGE_BYTES;
+	uint64_t ws = args.kv ? kv_store_pages(&args) : args.ws_bytes / PAGE_BYTES;
 	uint64_t fill = args.fillsize_bytes / PAGE_BYTES;
 
-	if (ws > pool && !args.ws_given)
+	if (args.kv && !ws)
+		return false;
+	if (ws > pool && !args.ws_given && !args.kv)
 		ws = pool;
 	if (args.fillsize_bytes == UINT64_MAX)
 		fill = ws < pool ? pool - ws : 0;
@@ -228,7 +326,12 @@ static bool divide_pool(uint64_t *ret_ws_pages, uint64_t *ret_fill_pages)
 		struct line l;
 
 		l.len = 0;
-		line_dec(&l, "vmm-guest: ERROR ws and fillsize do not fit, pool_pages=", pool);
+		line_dec(
+			&l,
+			args.kv ?
+				"vmm-guest: ERROR keys, value and fillsize do not fit, pool_pages=" :
+				"vmm-guest: ERROR ws and fillsize do not fit, pool_pages=",
+			pool);
 		line_print(&l);
 		return false;
 	}
@@ -263,6 +366,7 @@ void bsp_main(struct cpu_area *area)
 	cpu_init_clock(args.tsc_khz);
 	pages_init(args.fill);
 	work_init(&args, ws_pages, fill_pages);
+	kv_init(&args, ws_pages);
 	cpu_start_others(args.cpus, memory_ap_areas());
 	w->phase = WORKER_ARRIVED;
 	work_start(w, area, 0);
@@ -272,6 +376,7 @@ void bsp_main(struct cpu_area *area)
 	wait_for_others();
 	print_ready(ws_pages, fill_pages);
 	w->last_tsc = cpu_tsc();
+	work_tsc = w->last_tsc;
 	next_report_tsc = w->last_tsc + args.report_ms * cpu_tsc_khz();
 	for (;;) {
 		work_step(w);
@@ -293,7 +398,7 @@ void ap_main(struct cpu_area *area)
 			uint32_t seq = __atomic_load_n(&request_seq, __ATOMIC_ACQUIRE);
 			bool stops = request_kind == REQUEST_STOP;
 
-			work_verify(w);
+			answer(w, request_kind);
 			__atomic_store_n(&w->request, seq, __ATOMIC_RELEASE);
 			while (stops) {
 				area->wake = 0;

@@ -30,9 +30,9 @@ void pages_init(enum fill fill)
 	fill_kind = fill;
 }
 
-bool pages_are_text(void)
+enum fill pages_fill_kind(void)
 {
-	return fill_kind == FILL_TEXT;
+	return fill_kind;
 }
 
 static inline uint64_t mix(uint64_t v)
@@ -42,14 +42,38 @@ static inline uint64_t mix(uint64_t v)
 	return v ^ v >> 31;
 }
 
+/*
+ * Heap-like: one block of 64 bytes in four is an object, with a pointer, small integers and one
+ * word without pattern, the others are free and zero.
+ */
+static inline uint64_t sparse_word(uint64_t v, uint32_t word)
+{
+	if (word / 8 % 4)
+		return 0;
+	switch (word % 8) {
+	case 0:
+		return 0x00007f0000000000ull | (v >> 40 & ~15ull);
+	case 1:
+	case 2:
+	case 5:
+		return v >> 56;
+	case 3:
+		return v;
+	default:
+		return 0;
+	}
+}
+
 /* What filling leaves in a word; FILL_NONE leaves nothing that is known. */
 static inline uint64_t fill_word(enum fill kind, uint64_t page, uint32_t word)
 {
 	uint64_t v;
 
-	if (kind != FILL_RANDOM && kind != FILL_TEXT)
+	if (kind == FILL_NONE || kind == FILL_ZERO)
 		return 0;
 	v = mix(0x9e3779b97f4a7c15ull * (page * PAGE_WORDS + word + 1));
+	if (kind == FILL_SPARSE)
+		return sparse_word(v, word);
 	return kind == FILL_TEXT ? page_text[v >> 58] : v;
 }
 
@@ -66,6 +90,9 @@ void pages_fill(uint64_t first, uint64_t count, bool headers)
 		else if (fill_kind == FILL_TEXT)
 			for (uint32_t w = 0; w < PAGE_WORDS; w++)
 				p[w] = fill_word(FILL_TEXT, page, w);
+		else if (fill_kind == FILL_SPARSE)
+			for (uint32_t w = 0; w < PAGE_WORDS; w++)
+				p[w] = fill_word(FILL_SPARSE, page, w);
 		if (headers) {
 			p[0] = 0;
 			p[1] = page_id_word(page);
@@ -122,9 +149,34 @@ void pages_verify_written(uint32_t cpu, uint64_t page, uint64_t last, struct ver
 		uint64_t age = newest >= w ? newest - w : newest + DATA_SLOTS - w;
 
 		if (last > age)
-			check(cpu, page, w, page_data_word(page, last - age, pages_are_text()), v);
+			check(cpu, page, w, page_data_word(page, last - age, fill_kind), v);
 		else if (fill_kind != FILL_NONE)
 			check(cpu, page, w, fill_word(fill_kind, page, w), v);
 	}
 	v->pages++;
+}
+
+uint64_t pages_sum(uint64_t first, uint64_t count)
+{
+	const uint64_t odd = 0x9e3779b97f4a7c15ull;
+	uint64_t sum = 0;
+
+	for (uint64_t page = first; page < first + count; page++) {
+		const uint64_t *p = page_at(page);
+		/* Four at a time: one would wait for its multiplications. */
+		uint64_t a = page, b = 1, c = 2, d = 3;
+
+		for (uint32_t w = 0; w < PAGE_WORDS; w += 4) {
+			a = (a ^ p[w]) * odd;
+			b = (b ^ p[w + 1]) * odd;
+			c = (c ^ p[w + 2]) * odd;
+			d = (d ^ p[w + 3]) * odd;
+			a ^= a >> 29;
+			b ^= b >> 29;
+			c ^= c >> 29;
+			d ^= d >> 29;
+		}
+		sum += mix(mix(mix(mix(a) ^ b) ^ c) ^ d);
+	}
+	return sum;
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The work of one CPU: it visits the pages of its part of the working set in the order of the
- * pattern, checks what the last visit left, and writes the next. Nothing is shared on this path but
- * the flags that the BSP sets.
+ * pattern, checks what the last visit left, and writes the next; or it serves its part of the
+ * key-value store (kv.c). Nothing is shared on this path but the flags that the BSP sets.
  */
 #include "guest.h"
 
 #define BATCH_PAGES 64u
+#define BATCH_REQUESTS 16u
 #define HOT_CYCLE 10u /* one batch in so many goes to the cold pages, nine tenths of all */
 #define RATE_SLICES_HZ 1000u
 #define RATE_BACKLOG_MS 50u
@@ -15,8 +16,9 @@ static enum pattern pattern;
 static uint32_t cpus;
 static uint32_t batch_pages;
 static uint64_t ws_total, fill_total;
-static uint64_t rate_tsc_per_page_q8; /* of one CPU, 0 without limit */
+static uint64_t rate_tsc_per_page_q8; /* or per request; of one CPU, 0 without limit */
 static bool halts;
+static bool serves; /* the store, instead of visits */
 
 void work_init(const struct args *args, uint64_t ws_pages, uint64_t fill_pages)
 {
@@ -25,53 +27,15 @@ void work_init(const struct args *args, uint64_t ws_pages, uint64_t fill_pages)
 	ws_total = ws_pages;
 	fill_total = fill_pages;
 	halts = args->idle || ws_pages < cpus;
-	batch_pages = BATCH_PAGES;
+	serves = args->kv != KV_OFF;
+	batch_pages = serves ? BATCH_REQUESTS : BATCH_PAGES;
 	if (args->rate) {
 		uint64_t slice = args->rate / cpus / RATE_SLICES_HZ;
 
-		batch_pages = slice < 1 ? 1 : slice > BATCH_PAGES ? BATCH_PAGES : (uint32_t)slice;
+		if (slice < batch_pages)
+			batch_pages = slice < 1 ? 1 : (uint32_t)slice;
 		rate_tsc_per_page_q8 = (cpu_tsc_khz() * 1000 * cpus << 8) / args->rate;
 	}
-}
-
-/* ---- order ---- */
-
-static void stream_start_pass(struct stream *s)
-{
-	s->cursor = 0;
-	s->slot = page_data_slot(s->pass);
-	s->state = s->pass * 0x9e3779b97f4a7c15ull >> 20 & s->mask;
-}
-
-static void stream_init(struct stream *s, uint64_t first, uint64_t count, bool shuffled)
-{
-	uint32_t bits = 0;
-
-	while (1ull << bits < count)
-		bits++;
-	s->first = first;
-	s->count = count;
-	s->pass = 1;
-	s->mask = (1ull << bits) - 1;
-	s->shift = bits / 2 + 1;
-	s->shuffled = shuffled;
-	stream_start_pass(s);
-}
-
-/*
- * The next page in shuffled order: a linear congruential generator of full period over a power of
- * two (Knuth vol. 2, 3.2.1.2: odd increment, multiplier 1 mod 4), its poor low bits mixed with the
- * high ones, values too large skipped.
- */
-static inline uint64_t stream_shuffled(struct stream *s)
-{
-	uint64_t i;
-
-	do {
-		s->state = (s->state * 0x5851f42d4c957f2dull + 0x14057b7ef767814full) & s->mask;
-		i = s->state ^ s->state >> s->shift;
-	} while (unlikely(i >= s->count));
-	return s->first + i;
 }
 
 /* ---- visits ---- */
@@ -89,14 +53,15 @@ static __attribute__((noinline, cold)) void visit_bad(struct worker *w, const ui
 }
 
 /* Two rounds, so that the cache misses of a batch overlap. */
-static inline void visit_batch(struct worker *w, struct stream *s, uint32_t n, bool text)
+static inline __attribute__((always_inline)) void visit_batch(struct worker *w, struct stream *s,
+							      uint32_t n, enum fill kind)
 {
 	uint64_t *at[BATCH_PAGES];
 	uint64_t pass = s->pass;
 	uint32_t slot = s->slot;
 
 	for (uint32_t i = 0; i < n; i++) {
-		uint64_t *p = page_at(s->shuffled ? stream_shuffled(s) : s->first + s->cursor + i);
+		uint64_t *p = page_at(stream_next(s, i));
 
 		__builtin_prefetch(p, 1);
 		__builtin_prefetch(p + slot, 1);
@@ -110,8 +75,34 @@ static inline void visit_batch(struct worker *w, struct stream *s, uint32_t n, b
 			visit_bad(w, p, pass - 1);
 		p[0] = pass;
 		p[1] = page_id_word(page);
-		p[slot] = page_data_word(page, pass, text);
+		p[slot] = page_data_word(page, pass, kind);
 	}
+}
+
+static void visit_pages(struct worker *w, struct stream *s, uint32_t n)
+{
+	enum fill kind = pages_fill_kind();
+
+	if (kind == FILL_TEXT)
+		visit_batch(w, s, n, FILL_TEXT);
+	else if (kind == FILL_SPARSE)
+		visit_batch(w, s, n, FILL_SPARSE);
+	else
+		visit_batch(w, s, n, FILL_RANDOM);
+	if (stream_advance(s, n) && guest_args->passes && w->streams[0].pass > guest_args->passes)
+		__atomic_store_n(&w->phase, WORKER_FINISHED, __ATOMIC_RELEASE);
+}
+
+static uint32_t serve_requests(struct worker *w, struct stream *s, uint32_t n)
+{
+	uint64_t left = w->requests_max - w->pages;
+
+	n = kv_batch(w, s, left < n ? (uint32_t)left : n);
+	if (left == n) {
+		w->finish_tsc = cpu_tsc();
+		__atomic_store_n(&w->phase, WORKER_FINISHED, __ATOMIC_RELEASE);
+	}
+	return n;
 }
 
 static uint32_t work_batch(struct worker *w)
@@ -125,22 +116,20 @@ static uint32_t work_batch(struct worker *w)
 			s = &w->streams[1];
 	}
 	n = s->count - s->cursor < batch_pages ? (uint32_t)(s->count - s->cursor) : batch_pages;
-	if (pages_are_text())
-		visit_batch(w, s, n, true);
+	if (serves)
+		n = serve_requests(w, s, n);
 	else
-		visit_batch(w, s, n, false);
-	s->cursor += n;
+		visit_pages(w, s, n);
 	w->pages += n;
-	if (s->cursor == s->count) {
-		s->pass++;
-		stream_start_pass(s);
-		if (guest_args->passes && w->streams[0].pass > guest_args->passes)
-			__atomic_store_n(&w->phase, WORKER_FINISHED, __ATOMIC_RELEASE);
-	}
 	return n;
 }
 
 /* ---- one CPU's life ---- */
+
+static uint64_t part_of(uint64_t total, uint32_t cpu)
+{
+	return total * (cpu + 1) / cpus - total * cpu / cpus;
+}
 
 static void poke(uint64_t first, uint64_t count)
 {
@@ -152,8 +141,10 @@ static void poke(uint64_t first, uint64_t count)
 
 void work_start(struct worker *w, struct cpu_area *area, uint32_t cpu)
 {
-	uint64_t ws_first = ws_total * cpu / cpus;
-	uint64_t ws_count = ws_total * (cpu + 1) / cpus - ws_first;
+	/* Keys, not pages, are what a CPU that serves goes through. */
+	uint64_t items = serves ? guest_args->keys : ws_total;
+	uint64_t ws_first = items * cpu / cpus;
+	uint64_t ws_count = items * (cpu + 1) / cpus - ws_first;
 	uint64_t hot = pattern != PATTERN_HOT ? ws_count : ws_count < 10 ? ws_count : ws_count / 10;
 
 	w->area = area;
@@ -162,9 +153,15 @@ void work_start(struct worker *w, struct cpu_area *area, uint32_t cpu)
 	w->fill_count = ws_total + fill_total * (cpu + 1) / cpus - w->fill_first;
 	stream_init(&w->streams[0], ws_first, hot, pattern != PATTERN_SEQ);
 	stream_init(&w->streams[1], ws_first + hot, ws_count - hot, true);
-	pages_fill(ws_first, ws_count, true);
+	w->requests_max = part_of(guest_args->requests, cpu);
+	if (!guest_args->requests)
+		w->requests_max = UINT64_MAX;
+	if (serves)
+		kv_start(w);
+	else
+		pages_fill(ws_first, ws_count, true);
 	pages_fill(w->fill_first, w->fill_count, false);
-	poke(ws_first, ws_count);
+	poke(ws_total * cpu / cpus, part_of(ws_total, cpu));
 	poke(w->fill_first, w->fill_count);
 	if (halts && guest_args->tick_hz)
 		cpu_start_tick(guest_args->tick_hz);
@@ -193,9 +190,15 @@ static void step_halted(struct worker *w)
 	uint32_t ticks;
 
 	__atomic_store_n(&w->area->wake, 0, __ATOMIC_SEQ_CST);
-	if (!__atomic_load_n(&w->area->rx, __ATOMIC_SEQ_CST) && !request_pending(w) &&
-	    (w->cpu || !console_pending()))
+	if ((halts || load_halted(w)) && !__atomic_load_n(&w->area->rx, __ATOMIC_SEQ_CST) &&
+	    !request_pending(w) && (w->cpu || !console_pending()))
 		cpu_halt(w->area);
+	if (!halts) {
+		/* Time in which there was nothing to do is no gap, and no backlog either. */
+		w->last_tsc = cpu_tsc();
+		w->rate_next_tsc = w->last_tsc;
+		return;
+	}
 	ticks = __atomic_load_n(&w->area->ticks, __ATOMIC_RELAXED);
 	if (ticks != w->last_ticks) {
 		w->last_ticks = ticks;
@@ -208,7 +211,7 @@ void work_step(struct worker *w)
 	uint64_t now;
 	uint32_t n;
 
-	if (halts) {
+	if (halts || unlikely(load_halted(w))) {
 		step_halted(w);
 		return;
 	}
@@ -234,7 +237,7 @@ static void verify_stream(struct worker *w, const struct stream *s)
 
 	stream_start_pass(&walk);
 	for (uint64_t i = 0; i < s->count; i++) {
-		uint64_t page = s->shuffled ? stream_shuffled(&walk) : s->first + i;
+		uint64_t page = stream_next(&walk, i);
 
 		pages_verify_written(w->cpu, page, i < s->cursor ? s->pass : s->pass - 1,
 				     &w->found);
@@ -244,9 +247,25 @@ static void verify_stream(struct worker *w, const struct stream *s)
 void work_verify(struct worker *w)
 {
 	w->found = (struct verdict){ 0 };
-	verify_stream(w, &w->streams[0]);
-	verify_stream(w, &w->streams[1]);
+	if (serves) {
+		kv_verify_stream(w, &w->streams[0]);
+		kv_verify_stream(w, &w->streams[1]);
+		kv_verify_index(w);
+	} else {
+		verify_stream(w, &w->streams[0]);
+		verify_stream(w, &w->streams[1]);
+	}
 	pages_verify_filled(w->cpu, w->fill_first, w->fill_count, &w->found);
 	w->bad += w->found.bad;
+	w->last_tsc = cpu_tsc();
+}
+
+void work_sum(struct worker *w)
+{
+	uint64_t pages = memory_pool_pages();
+	uint64_t first = pages * w->cpu / cpus;
+
+	w->found = (struct verdict){ .pages = part_of(pages, w->cpu) };
+	w->found.sum = pages_sum(first, w->found.pages);
 	w->last_tsc = cpu_tsc();
 }
