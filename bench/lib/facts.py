@@ -8,7 +8,7 @@ import platform
 import subprocess
 import sys
 
-from qemu import PROGRAM
+from qemu import PROGRAM as QEMU
 
 
 def _output(*argv):
@@ -42,23 +42,34 @@ def _caps(vmm):
         return None
 
 
-def collect(vmm):
+def machine():
+    """The processors, in the words of a table: "2 x AMD EPYC"."""
+    return f"{os.cpu_count()} x {_field(_read('/proc/cpuinfo'), 'model name') or platform.machine()}"
+
+
+def collect(vmm, qemu=False):
+    """@vmm: path of the program, for its version and what it finds of KVM; QEMU's version where it takes part."""
     kvm = sorted(os.path.basename(path) for path in glob.glob("/sys/module/kvm*"))
     thp = "/sys/kernel/mm/transparent_hugepage"
-    return {
+    caps = _caps(vmm)
+    found = {
+        "machine": machine(),
         "kernel": platform.release(),
         "cpu": _field(_read("/proc/cpuinfo"), "model name"),
         "cpus": os.cpu_count(),
         "memory": _field(_read("/proc/meminfo"), "MemTotal"),
+        "kvm_module": (caps or {}).get("kvm_module"),
         "kvm_modules": kvm,
         "thp": _read(f"{thp}/enabled"),
         "thp_shmem": _read(f"{thp}/shmem_enabled"),
         "load_at_start": os.getloadavg(),
-        "qemu": (_output(PROGRAM, "--version") or "").split("\n")[0],
         "vmm": _output(vmm, "--version"),
-        "vmm_caps": _caps(vmm),
+        "vmm_caps": caps,
         "commit": _output("git", "rev-parse", "HEAD"),
         "uncommitted_changes": bool(_output("git", "status", "--porcelain", "--untracked-files=no")),
         "python": platform.python_version(),
         "arguments": sys.argv[1:],
     }
+    if qemu:
+        found["qemu"] = (_output(QEMU, "--version") or "").split("\n")[0]
+    return found

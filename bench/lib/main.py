@@ -186,7 +186,7 @@ def main():
         return 0
     chosen, extra_names = _choose(parser, arguments.cases)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    host = facts.collect(arguments.vmm)
+    host = facts.collect(arguments.vmm, qemu=True)
     if host["load_at_start"][0] > 0.5:
         print(f"vs-qemu: the machine is not quiet (load {host['load_at_start'][0]:.1f}): figures will be off",
               file=sys.stderr)

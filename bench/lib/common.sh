@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+#
+# What the commands in bench/ share: sourced from the project's top directory by a script that has set `bench` to its own name.
+
+: "${bench:?}"
+bench_root=${VMM_BUILD:-build}
+bench_build=$bench_root/gcc
+
+bench_die()
+{
+	echo "$bench: $*" >&2
+	exit 1
+}
+
+# bench_usage FILE: the comment at the top of FILE, but for its first paragraph's licence, is its help.
+bench_usage()
+{
+	sed -n '4,/^[^#]/s/^# \{0,1\}//p' "$1"
+}
+
+# bench_make TARGET...: installs what is missing and builds these targets as tests/run does.
+bench_make()
+{
+	tests/install-deps build bench || exit 1
+	mkdir -p "$bench_build"
+	if ! {
+		{ [ -f "$bench_build/build.ninja" ] ||
+			CC=gcc meson setup "$bench_build" --buildtype=release -Dwerror=true; } &&
+			ninja -C "$bench_build" "$@"
+	} >"$bench_build.log" 2>&1 </dev/null; then
+		tail -30 "$bench_build.log" >&2
+		bench_die "the build failed; all of its output is in $bench_build.log"
+	fi
+}
+
+# Ends the bench where /dev/kvm is of no use.
+bench_need_kvm()
+{
+	(: <>/dev/kvm) 2>/dev/null || bench_die "cannot open /dev/kvm: this needs a real one"
+}
