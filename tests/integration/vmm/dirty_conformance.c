@@ -363,11 +363,12 @@ static void test_live_copy(void **state)
 	start(&f);
 	send_everything(&f);
 	for (unsigned int round = 0; round < 30; round++) {
-		done = atomic_load(&tiny_control(&f.t, 1)->done);
 		collect(&f);
 		assert_true(bitmap_count(&f.acc) > 0);
 		send_acc(&f);
-		assert_true(tiny_wait_done(&f.t, 1, done + 1));
+		/* Read after the collect: what is waited for was written after it. Of two steps the second began when the first was counted. */
+		done = atomic_load(&tiny_control(&f.t, 1)->done);
+		assert_true(tiny_wait_done(&f.t, 1, done + 2));
 	}
 	halt(&f);
 	atomic_store(&dev.end, true);
