@@ -45,6 +45,7 @@ int mig_send(const struct mig_send_params *params, struct transport *t,
 struct mig_receive_report {
 	uint64_t pages, zero_pages, zpages, bytes, rounds, unproven_seen;
 	uint64_t receive_ns, restore_ns, resume_ns;
+	bool met_source; /* whoever connected spoke the protocol; else it was no source, and one may still come */
 };
 int mig_receive(struct transport *t, const struct mig_destination_ops *ops, void *host,
 		struct mig_receive_report *ret_report, struct err *err);

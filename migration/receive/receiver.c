@@ -41,6 +41,7 @@ static int on_hello(struct receiver *r, const struct record_header *h, const uin
 
 	if (rc)
 		return rc;
+	r->report->met_source = true;
 	if (theirs.version_min > STREAM_VERSION || theirs.version_max < STREAM_VERSION)
 		return err_set(err, -EPROTONOSUPPORT,
 			       "stream version: source speaks %u to %u, this vmm %u",

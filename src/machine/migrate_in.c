@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/bytes.h"
@@ -148,13 +149,16 @@ static const struct mig_destination_ops destination_ops = {
 	.start = destination_start,
 };
 
-static int take_vm(struct machine *m, struct mig_receive_report *report, struct err *err)
+/* One connection, from its acceptance to the end of whatever it was. */
+static int take_connection(struct machine *m, struct mig_receive_report *report, struct err *err)
 {
 	struct transport *t;
 	int rc = tcp_accept(m->listener, m->accept_cancel_fd, &t, err);
 
-	if (rc)
+	if (rc) {
+		report->met_source = true;
 		return rc;
+	}
 	t->record_fd = m->record_fd;
 	pthread_mutex_lock(&m->lock);
 	m->transport = t;
@@ -164,11 +168,41 @@ static int take_vm(struct machine *m, struct mig_receive_report *report, struct 
 	rc = mig_receive(t, &destination_ops, m, report, err);
 	pthread_mutex_lock(&m->lock);
 	m->transport = NULL;
+	pthread_mutex_unlock(&m->lock);
+	transport_destroy(t);
+	return rc;
+}
+
+/* A recording begins with the source's first byte. */
+static int forget_recording(const struct machine *m, struct err *err)
+{
+	if (m->record_fd < 0)
+		return 0;
+	if (ftruncate(m->record_fd, 0) || lseek(m->record_fd, 0, SEEK_SET) < 0)
+		return err_sys(err, -errno, "--record %s", m->config.record);
+	return 0;
+}
+
+static int take_vm(struct machine *m, struct mig_receive_report *report, struct err *err)
+{
+	int rc;
+
+	/* A port scanner or a monitor that looks whether the port is open must not use up the destination that somebody prepared. */
+	while ((rc = take_connection(m, report, err)) && !report->met_source &&
+	       !atomic_load(&m->cancel)) {
+		char text[sizeof(err->msg) + 40];
+
+		snprintf(text, sizeof(text), "still waiting: not a source: %s", err->msg);
+		machine_emit_state(m, MACHINE_RECEIVING, text);
+		rc = forget_recording(m, err);
+		if (rc)
+			break;
+	}
+	pthread_mutex_lock(&m->lock);
 	tcp_listener_destroy(
 		m->listener); /* one VM a process: the port is free again as soon as it is here */
 	m->listener = NULL;
 	pthread_mutex_unlock(&m->lock);
-	transport_destroy(t);
 	return rc;
 }
 

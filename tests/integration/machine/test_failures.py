@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 
-from vmmtest import PROGRAM, Skip, Vm, check, main, wait_for
+from vmmtest import PATIENCE_S, PROGRAM, Skip, Vm, check, main, wait_for
 
 SLOW = ("--max-bandwidth", "20MB/s")
 
@@ -123,13 +123,23 @@ def test_destination_out_of_memory(world):
     still_works(world, source)
 
 
-def test_destination_gets_garbage(world):
-    destination = world.receive()
+def test_strangers_do_not_use_up_a_destination(world):
+    source = world.run(cmdline="ws=4M fill=random report=200")
+    recording = world.directory + "/recording"
+    destination = world.receive(extra=("--record", recording))
     host, port = destination.address.rsplit(":", 1)
     with socket.create_connection((host, int(port))) as peer:
         peer.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 4)
-    check(destination.wait_end() == 1, destination.log())
-    check("magic" in destination.log(), destination.log())
+        peer.settimeout(PATIENCE_S)
+        answer = b"".join(iter(lambda: peer.recv(4096), b""))
+        check(b"magic" in answer, f"answered {answer}")
+    with socket.create_connection((host, int(port))):
+        pass
+    check(destination.process.poll() is None, destination.log())
+    check(world.migrate(source, destination)["result"] == "completed", destination.log())
+    destination.verify()
+    status, out, err = world.vmm("stream", "verify", recording)
+    check(status == 0, out + err)
 
 
 def test_many_failures_leak_nothing(world):
