@@ -36,7 +36,7 @@ struct vm_client {
 	void *opaque;
 };
 
-#define VM_MAX_VCPUS 64
+#define VM_MAX_VCPUS 255 /* what 8-bit APIC ids allow on x86 */
 
 struct vm_config {
 	unsigned int ncpus; /* 1 .. VM_MAX_VCPUS */
@@ -96,11 +96,15 @@ int vm_vcpu_counters(struct vm *vm, unsigned int index,
 		     void (*fn)(void *opaque, const char *name, uint64_t value), void *opaque,
 		     struct err *err);
 
-/* What says how much dirty tracking costs a guest, over all vCPUs and since they were made. One pread(2) a vCPU, so that it may be asked in every round. */
+/*
+ * What says how much dirty tracking costs a guest, over all vCPUs and since they were made; one pread(2) a vCPU, so that it may be asked in every round. Exits are those
+ * from the guest to KVM for whatever reason: faults, timers, interrupts, I/O. Faults are the page faults that KVM mended (x86: "pf_fixed"), write-protect
+ * faults of dirty logging among them; KVM on arm64 does not count those.
+ */
 struct vm_exits {
-	uint64_t exits; /* from the guest to KVM, for whatever reason: faults, timers, interrupts, I/O */
-	uint64_t faults; /* x86: page faults that KVM mended ("pf_fixed"), write-protect faults of dirty logging among them */
-	bool faults_known; /* KVM on arm64 does not count them */
+	uint64_t exits;
+	uint64_t faults;
+	bool faults_known;
 };
 /* -ENOTSUP with the reason where KVM does not count exits. Any thread. */
 int vm_exits(struct vm *vm, struct vm_exits *ret, struct err *err);

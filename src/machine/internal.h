@@ -17,7 +17,7 @@
  * One lock guards all fields below it; it is held over calls into the VM that stop or continue vCPUs, never over a call of the sink, a thread join or
  * the network. vCPU threads never take it: they leave a note in @guest_end and wake the main loop.
  */
-#define MACHINE_MAX_STATE 1024
+#define MACHINE_MAX_STATE STATE_MAX_SECTIONS
 
 enum guest_end { GUEST_RUNS, GUEST_OFF, GUEST_RESET, GUEST_CRASHED, GUEST_ERROR };
 
