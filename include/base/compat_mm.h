@@ -4,13 +4,26 @@
 
 #include <linux/fs.h>
 #include <linux/types.h>
+#include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
+
+/* Features of userfaultfd (include/uapi/linux/userfaultfd.h) for older headers. */
+#ifndef UFFD_FEATURE_WP_UNPOPULATED
+#define UFFD_FEATURE_WP_UNPOPULATED (1 << 13) /* 6.4 */
+#endif
+#ifndef UFFD_FEATURE_WP_ASYNC
+#define UFFD_FEATURE_WP_ASYNC (1 << 15) /* 6.7 */
+#endif
 
 /* PAGEMAP_SCAN (Linux 6.7, include/uapi/linux/fs.h, Documentation/admin-guide/mm/pagemap.rst) for older headers. */
 #ifndef PAGEMAP_SCAN
+#define PAGE_IS_WRITTEN (1 << 1)
 #define PAGE_IS_PRESENT (1 << 3)
 #define PAGE_IS_SWAPPED (1 << 4)
 #define PAGE_IS_PFNZERO (1 << 5)
+
+#define PM_SCAN_WP_MATCHING (1 << 0)
+#define PM_SCAN_CHECK_WPASYNC (1 << 1)
 
 struct page_region {
 	__u64 start;

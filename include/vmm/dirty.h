@@ -19,7 +19,14 @@ struct gmem;
  * page was rearmed is in a later collect (or in finish). A caller rearms a page BEFORE it reads the bytes. A failed attempt never loses bits: the next start begins
  * from "all dirty".
  */
-enum dirty_kind { DIRTY_AUTO, DIRTY_BITMAP, DIRTY_MANUAL, DIRTY_RING };
+enum dirty_kind {
+	DIRTY_AUTO,
+	DIRTY_BITMAP, /* KVM_GET_DIRTY_LOG */
+	DIRTY_MANUAL, /* the same, rearmed by KVM_CLEAR_DIRTY_LOG */
+	DIRTY_RING, /* KVM's dirty rings */
+	DIRTY_UFFD, /* the host's page tables: no KVM log */
+};
+const char *dirty_kind_name(enum dirty_kind kind); /* "auto", "bitmap", ... */
 
 enum dirty_flags {
 	DIRTY_SPLIT_REARM =
@@ -28,6 +35,25 @@ enum dirty_flags {
 	DIRTY_STARTS_FULL =
 		1
 		<< 1, /* the kernel starts with every page dirty (INITIALLY_SET); callers treat all backends so */
+	DIRTY_SEES_HOST_WRITES =
+		1
+		<< 2, /* what this process writes into guest memory is found too, without gmem_mark_dirty */
+};
+
+/*
+ * Hardware beneath a backend (Intel PML, AMD PML) finds writes without a fault for each page. On x86 the host's module parameters switch it, so that
+ * `off` cannot take it away: what is asked for and what is in force are two things, and both are told.
+ */
+enum dirty_accel_mode { DIRTY_ACCEL_AUTO, DIRTY_ACCEL_ON, DIRTY_ACCEL_OFF };
+const char *dirty_accel_mode_name(enum dirty_accel_mode mode); /* "auto", "on", "off" */
+/* "auto", "on", "off": 0 or -EINVAL. */
+int dirty_accel_parse(const char *s, enum dirty_accel_mode *ret, struct err *err);
+
+struct dirty_accel {
+	enum dirty_accel_mode asked;
+	const char *
+		name; /* in force: "intel-pml", "amd-pml", "none"; "unknown" where the host does not tell; NULL before vm_create set it */
+	char reason[160];
 };
 
 struct dirty_stats {
@@ -41,7 +67,7 @@ struct dirty_stats {
 };
 
 struct dirty_ops {
-	const char *name; /* "bitmap", "manual", "ring" */
+	const char *name; /* "bitmap", "manual", "ring", "uffd" */
 	uint32_t flags;
 	/* Logging on. The caller takes every page as dirty after it. */
 	int (*start)(struct dirty *d, struct err *err);
@@ -68,6 +94,8 @@ struct dirty {
 	const struct dirty_ops *ops;
 	struct gmem *mem;
 	struct dirty_stats stats;
+	struct dirty_accel accel;
+	char reason[160]; /* why this backend: asked for, or why auto took it */
 	bool started;
 };
 
@@ -79,7 +107,10 @@ int dirty_rearm(struct dirty *d, const struct bitmap *pages, uint64_t first, uin
 int dirty_finish(struct dirty *d, struct bitmap *acc, struct err *err);
 void dirty_stop(struct dirty *d);
 
-/* "auto", "bitmap", "manual", "ring", "ring,entries=N" (N a power of two, 1024..65536). 0 or -EINVAL. */
+/* "auto", "bitmap", "manual", "ring", "ring,entries=N", "uffd". N is a power of two within these bounds, and 0 or -EINVAL. KVM keeps 64 entries of a ring in reserve and, where
+ * a processor logs 512 pages at once (PML), 512 more: below 1024 a ring that works on one host is refused on the next. Above 65536 it is refused everywhere. */
+#define DIRTY_RING_MIN_ENTRIES 1024u
+#define DIRTY_RING_MAX_ENTRIES 65536u
 #define DIRTY_RING_DEFAULT_ENTRIES 16384u
 int dirty_parse(const char *s, enum dirty_kind *ret_kind, uint32_t *ret_ring_entries,
 		struct err *err);

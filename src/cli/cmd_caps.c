@@ -11,11 +11,6 @@
 static const char *const state_name[] = {
 	[CAPS_PRESENT] = "present", [CAPS_ABSENT] = "absent", [CAPS_UNKNOWN] = "unknown"
 };
-static const char *const kind_name[] = { [DIRTY_AUTO] = "auto",
-					 [DIRTY_BITMAP] = "bitmap",
-					 [DIRTY_MANUAL] = "manual",
-					 [DIRTY_RING] = "ring" };
-
 static void print_items(const char *title, const struct caps_item *items, unsigned int n)
 {
 	printf("\n%s\n", title);
@@ -36,7 +31,7 @@ static void print_text(const struct caps *c)
 	print_items("capabilities", c->cap, c->ncaps);
 	print_items("dirty-tracking backends", c->backend, c->nbackends);
 	print_items("accelerators beneath them", c->accel, c->naccels);
-	printf("\n--dirty auto picks %s: %s\n", kind_name[c->auto_pick], c->auto_reason);
+	printf("\n--dirty auto picks %s: %s\n", dirty_kind_name(c->auto_pick), c->auto_reason);
 }
 
 static json_t *items_json(const struct caps_item *items, unsigned int n)
@@ -58,7 +53,7 @@ static int print_json(const struct caps *c)
 				 "capabilities", items_json(c->cap, c->ncaps), "backends",
 				 items_json(c->backend, c->nbackends), "accelerators",
 				 items_json(c->accel, c->naccels), "dirty_auto", "backend",
-				 kind_name[c->auto_pick], "reason", c->auto_reason);
+				 dirty_kind_name(c->auto_pick), "reason", c->auto_reason);
 
 	if (!root || json_dumpf(root, stdout, JSON_INDENT(2))) {
 		fprintf(stderr, "vmm caps: cannot print JSON\n");

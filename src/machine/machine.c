@@ -393,16 +393,6 @@ int machine_start(struct machine *m, struct err *err)
 	return machine_resume(m, false, err);
 }
 
-static const char *dirty_kind_name(enum dirty_kind kind)
-{
-	static const char *const names[] = { [DIRTY_AUTO] = "auto",
-					     [DIRTY_BITMAP] = "bitmap",
-					     [DIRTY_MANUAL] = "manual",
-					     [DIRTY_RING] = "ring" };
-
-	return names[kind];
-}
-
 void machine_get_info(struct machine *m, struct machine_info *ret)
 {
 	const char *pty = m->tty ? tty_path(m->tty) : NULL;

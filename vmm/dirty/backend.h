@@ -18,15 +18,23 @@ int dirty_manual_create(int vm_fd, struct gmem *mem, struct dirty **ret, struct 
 int dirty_ring_create(int vm_fd, struct gmem *mem, uint32_t entries, struct dirty **ret,
 		      struct err *err);
 
-/* The kernel's bitmaps, shared by bitmap and manual: one GET_DIRTY_LOG a slot into @scratch (words of the largest slot), ORed into @acc. */
+int dirty_uffd_create(struct gmem *mem, struct dirty **ret, struct err *err);
+/* Whether this kernel does what dirty_uffd_create needs, tried on a page: 0, or -EOPNOTSUPP with the reason. */
+int dirty_uffd_probe(struct err *err);
+
+/* log.c: what bitmap and manual have in common, the dirty bitmap that KVM keeps for each memory slot. */
 struct dirty_log {
+	struct dirty d;
 	int vm_fd;
-	uint64_t *scratch;
+	uint64_t *scratch; /* words of the largest slot */
 };
-int dirty_log_init(struct dirty_log *log, int vm_fd, const struct gmem *mem, struct err *err);
-void dirty_log_fini(struct dirty_log *log);
-int dirty_log_get(struct dirty_log *log, const struct gmem *mem, struct bitmap *acc,
-		  struct err *err);
+int dirty_log_create(const struct dirty_ops *ops, int vm_fd, struct gmem *mem, struct dirty **ret,
+		     struct err *err);
+/* Members of dirty_ops. Collect is one KVM_GET_DIRTY_LOG a slot, ORed into @acc. */
+int dirty_log_start(struct dirty *d, struct err *err);
+int dirty_log_collect(struct dirty *d, struct bitmap *acc, struct err *err);
+void dirty_log_stop(struct dirty *d);
+void dirty_log_destroy(struct dirty *d);
 
 /*
  * The part of the RAM pages [first, first + n) that lies in region @i: true and the slot's own page numbers, or false. Region boundaries are multiples of

@@ -3,33 +3,47 @@
 #include <stdlib.h>
 
 #include "../kvm.h"
+#include "../slots.h"
 #include "backend.h"
 #include "base/num.h"
 
-int dirty_log_init(struct dirty_log *log, int vm_fd, const struct gmem *mem, struct err *err)
+static struct dirty_log *self(struct dirty *d)
 {
+	return (struct dirty_log *)d;
+}
+
+int dirty_log_create(const struct dirty_ops *ops, int vm_fd, struct gmem *mem, struct dirty **ret,
+		     struct err *err)
+{
+	struct dirty_log *log = calloc(1, sizeof(*log));
 	uint64_t max = 0;
 
 	for (unsigned int i = 0; i < mem->nregions; i++)
 		max = MAX(max, mem->region[i].len_bytes >> GMEM_PAGE_SHIFT);
-	log->vm_fd = vm_fd;
-	log->scratch = calloc(bitmap_nwords(max), sizeof(uint64_t));
-	if (!log->scratch)
+	if (log)
+		log->scratch = calloc(bitmap_nwords(max), sizeof(uint64_t));
+	if (!log || !log->scratch) {
+		free(log);
 		return err_set(err, -ENOMEM, "dirty tracking: out of memory");
+	}
+	log->d.ops = ops;
+	log->d.mem = mem;
+	log->vm_fd = vm_fd;
+	*ret = &log->d;
 	return 0;
 }
 
-void dirty_log_fini(struct dirty_log *log)
+int dirty_log_start(struct dirty *d, struct err *err)
 {
-	free(log->scratch);
-	log->scratch = NULL;
+	return slots_set_logging(self(d)->vm_fd, d->mem, true, err);
 }
 
-int dirty_log_get(struct dirty_log *log, const struct gmem *mem, struct bitmap *acc,
-		  struct err *err)
+int dirty_log_collect(struct dirty *d, struct bitmap *acc, struct err *err)
 {
-	for (unsigned int i = 0; i < mem->nregions; i++) {
-		const struct gmem_region *region = &mem->region[i];
+	struct dirty_log *log = self(d);
+
+	for (unsigned int i = 0; i < d->mem->nregions; i++) {
+		const struct gmem_region *region = &d->mem->region[i];
 		int r = kvm_get_dirty_log(log->vm_fd, i, log->scratch, err);
 
 		if (r < 0) {
@@ -40,6 +54,17 @@ int dirty_log_get(struct dirty_log *log, const struct gmem *mem, struct bitmap *
 				bitmap_nwords(region->len_bytes >> GMEM_PAGE_SHIFT));
 	}
 	return 0;
+}
+
+void dirty_log_stop(struct dirty *d)
+{
+	slots_set_logging(self(d)->vm_fd, d->mem, false, NULL);
+}
+
+void dirty_log_destroy(struct dirty *d)
+{
+	free(self(d)->scratch);
+	free(d);
 }
 
 bool dirty_slot_range(const struct gmem *mem, unsigned int i, uint64_t first, uint64_t n,

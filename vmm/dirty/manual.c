@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
-#include <stdlib.h>
 
 #include "../kvm.h"
-#include "../slots.h"
 #include "backend.h"
 #include "base/num.h"
 
@@ -16,28 +14,8 @@
 /* num_pages is 32 bits wide and counts in 64s. */
 #define MAX_CLEAR_PAGES (1ULL << 30)
 
-struct dirty_manual {
-	struct dirty d;
-	struct dirty_log log;
-};
-
-static struct dirty_manual *self(struct dirty *d)
-{
-	return (struct dirty_manual *)d;
-}
-
-static int start(struct dirty *d, struct err *err)
-{
-	return slots_set_logging(self(d)->log.vm_fd, d->mem, true, err);
-}
-
-static int collect(struct dirty *d, struct bitmap *acc, struct err *err)
-{
-	return dirty_log_get(&self(d)->log, d->mem, acc, err);
-}
-
 /* One slot's part: [first, first + n) of the slot, @words its slice of the caller's bitmap. Words without a bit at either end are left out. */
-static int clear_slot(struct dirty_manual *m, unsigned int slot, uint64_t first, uint64_t n,
+static int clear_slot(int vm_fd, unsigned int slot, uint64_t first, uint64_t n,
 		      const uint64_t *words, struct err *err)
 {
 	uint64_t from = 0, to = bitmap_nwords(n);
@@ -52,7 +30,7 @@ static int clear_slot(struct dirty_manual *m, unsigned int slot, uint64_t first,
 
 		/* Only the slot's end may be no multiple of 64. */
 		pages = MIN(pages, n - from * 64);
-		r = kvm_clear_dirty_log(m->log.vm_fd, slot, first + from * 64, (uint32_t)pages,
+		r = kvm_clear_dirty_log(vm_fd, slot, first + from * 64, (uint32_t)pages,
 					words + from, err);
 		if (r < 0) {
 			err_prefix(err, "memory slot %u", slot);
@@ -72,7 +50,7 @@ static int rearm(struct dirty *d, const struct bitmap *pages, uint64_t first, ui
 
 		if (!dirty_slot_range(d->mem, i, first, n, &slot_first, &slot_n))
 			continue;
-		r = clear_slot(self(d), i, slot_first, slot_n,
+		r = clear_slot(((struct dirty_log *)d)->vm_fd, i, slot_first, slot_n,
 			       pages->words + (d->mem->region[i].first_page + slot_first) / 64,
 			       err);
 		if (r < 0)
@@ -81,31 +59,19 @@ static int rearm(struct dirty *d, const struct bitmap *pages, uint64_t first, ui
 	return 0;
 }
 
-static void stop(struct dirty *d)
-{
-	slots_set_logging(self(d)->log.vm_fd, d->mem, false, NULL);
-}
-
-static void destroy(struct dirty *d)
-{
-	dirty_log_fini(&self(d)->log);
-	free(d);
-}
-
 static const struct dirty_ops ops = {
 	.name = "manual",
 	.flags = DIRTY_SPLIT_REARM | DIRTY_STARTS_FULL,
-	.start = start,
-	.collect = collect,
+	.start = dirty_log_start,
+	.collect = dirty_log_collect,
 	.rearm = rearm,
-	.finish = collect,
-	.stop = stop,
-	.destroy = destroy,
+	.finish = dirty_log_collect,
+	.stop = dirty_log_stop,
+	.destroy = dirty_log_destroy,
 };
 
 int dirty_manual_create(int vm_fd, struct gmem *mem, struct dirty **ret, struct err *err)
 {
-	struct dirty_manual *m;
 	int offered = kvm_check_extension(vm_fd, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2);
 	int r;
 
@@ -117,16 +83,5 @@ int dirty_manual_create(int vm_fd, struct gmem *mem, struct dirty **ret, struct 
 	r = kvm_enable_cap(vm_fd, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, MANUAL_FLAGS, err);
 	if (r < 0)
 		return err_prefix(err, "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2"), r;
-	m = calloc(1, sizeof(*m));
-	if (!m)
-		return err_set(err, -ENOMEM, "dirty tracking: out of memory");
-	m->d.ops = &ops;
-	m->d.mem = mem;
-	r = dirty_log_init(&m->log, vm_fd, mem, err);
-	if (r < 0) {
-		free(m);
-		return r;
-	}
-	*ret = &m->d;
-	return 0;
+	return dirty_log_create(&ops, vm_fd, mem, ret, err);
 }

@@ -234,9 +234,10 @@ int dirty_ring_create(int vm_fd, struct gmem *mem, uint32_t entries, struct dirt
 	struct dirty_ring *r;
 	int e;
 
-	if (entries == 0 || (entries & (entries - 1)) != 0)
-		return err_set(err, -EINVAL, "dirty ring: %u entries is not a power of two",
-			       entries);
+	if (entries < DIRTY_RING_MIN_ENTRIES || (entries & (entries - 1)) != 0)
+		return err_set(err, -EINVAL,
+			       "dirty ring: %u entries is not a power of two from %u on", entries,
+			       DIRTY_RING_MIN_ENTRIES);
 	e = enable_ring(vm_fd, entries, err);
 	if (e < 0)
 		return e;

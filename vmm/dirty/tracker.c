@@ -128,20 +128,34 @@ int dirty_create(enum dirty_kind kind, int vm_fd, struct gmem *mem, uint32_t rin
 		return dirty_ring_create(vm_fd, mem,
 					 ring_entries ? ring_entries : DIRTY_RING_DEFAULT_ENTRIES,
 					 ret, err);
+	case DIRTY_UFFD:
+		return dirty_uffd_create(mem, ret, err);
 	case DIRTY_AUTO:
 		break;
 	}
 	return err_set(err, -EINVAL, "dirty tracking: no such backend");
 }
 
+static const char *const kind_names[] = { [DIRTY_AUTO] = "auto",
+					  [DIRTY_BITMAP] = "bitmap",
+					  [DIRTY_MANUAL] = "manual",
+					  [DIRTY_RING] = "ring",
+					  [DIRTY_UFFD] = "uffd" };
+
+const char *dirty_kind_name(enum dirty_kind kind)
+{
+	return kind_names[kind];
+}
+
 static int parse_entries(const char *s, uint32_t *ret, struct err *err)
 {
 	uint64_t n;
 
-	if (num_parse_u64(s, &n) < 0 || n < 1024 || n > 65536 || (n & (n - 1)) != 0)
+	if (num_parse_u64(s, &n) < 0 || n < DIRTY_RING_MIN_ENTRIES || n > DIRTY_RING_MAX_ENTRIES ||
+	    (n & (n - 1)) != 0)
 		return err_set(err, -EINVAL,
-			       "dirty ring: entries=%s is not a power of two from 1024 to 65536",
-			       s);
+			       "dirty ring: entries=%s is not a power of two from %u to %u", s,
+			       DIRTY_RING_MIN_ENTRIES, DIRTY_RING_MAX_ENTRIES);
 	*ret = (uint32_t)n;
 	return 0;
 }
@@ -149,20 +163,13 @@ static int parse_entries(const char *s, uint32_t *ret, struct err *err)
 int dirty_parse(const char *s, enum dirty_kind *ret_kind, uint32_t *ret_ring_entries,
 		struct err *err)
 {
-	static const struct {
-		const char *name;
-		enum dirty_kind kind;
-	} names[] = { { "auto", DIRTY_AUTO },
-		      { "bitmap", DIRTY_BITMAP },
-		      { "manual", DIRTY_MANUAL },
-		      { "ring", DIRTY_RING } };
 	static const char with_entries[] = "ring,entries=";
 	uint32_t entries = 0;
 	int r;
 
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		if (strcmp(s, names[i].name) == 0) {
-			*ret_kind = names[i].kind;
+	for (size_t i = 0; i < ARRAY_LEN(kind_names); i++) {
+		if (strcmp(s, kind_names[i]) == 0) {
+			*ret_kind = (enum dirty_kind)i;
 			*ret_ring_entries = DIRTY_RING_DEFAULT_ENTRIES;
 			return 0;
 		}
@@ -170,11 +177,32 @@ int dirty_parse(const char *s, enum dirty_kind *ret_kind, uint32_t *ret_ring_ent
 	if (strncmp(s, with_entries, sizeof(with_entries) - 1) != 0)
 		return err_set(
 			err, -EINVAL,
-			"dirty tracking \"%s\": auto, bitmap, manual, ring or ring,entries=N", s);
+			"dirty tracking \"%s\": auto, bitmap, manual, ring, ring,entries=N or uffd",
+			s);
 	r = parse_entries(s + sizeof(with_entries) - 1, &entries, err);
 	if (r < 0)
 		return r;
 	*ret_kind = DIRTY_RING;
 	*ret_ring_entries = entries;
 	return 0;
+}
+
+static const char *const accel_mode_names[] = {
+	[DIRTY_ACCEL_AUTO] = "auto", [DIRTY_ACCEL_ON] = "on", [DIRTY_ACCEL_OFF] = "off"
+};
+
+const char *dirty_accel_mode_name(enum dirty_accel_mode mode)
+{
+	return accel_mode_names[mode];
+}
+
+int dirty_accel_parse(const char *s, enum dirty_accel_mode *ret, struct err *err)
+{
+	for (size_t i = 0; i < ARRAY_LEN(accel_mode_names); i++) {
+		if (strcmp(s, accel_mode_names[i]) == 0) {
+			*ret = (enum dirty_accel_mode)i;
+			return 0;
+		}
+	}
+	return err_set(err, -EINVAL, "expected auto, on or off, got \"%s\"", s);
 }

@@ -39,6 +39,7 @@ static const struct backend backends[] = {
 	{ "manual", DIRTY_MANUAL, 0 },
 	{ "ring of 1024", DIRTY_RING, 1024 },
 	{ "ring of 65536", DIRTY_RING, 65536 },
+	{ "uffd", DIRTY_UFFD, 0 },
 };
 
 struct fixture {
