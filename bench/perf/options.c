@@ -237,7 +237,7 @@ int perf_options_parse(int argc, char **argv, struct perf_options *ret,
 	int c, r;
 
 	opterr = 0;
-	optind = 1;
+	optind = 0; /* glibc: begin anew, whatever an earlier call left */
 	while ((c = getopt_long(argc, argv, ":b:v:i:s:w:ar:x:ogm:c:B:h", longs, NULL)) != -1) {
 		if (c == 'h') {
 			*ret_action = PERF_HELP;

@@ -8,7 +8,6 @@
 
 #include "base/bitmap.h"
 #include "base/clock.h"
-#include "tiny_guest.h"
 #include "vmm/dirty.h"
 
 /* A VM under test and what is read out of it. */
@@ -19,27 +18,31 @@ struct bench {
 	uint64_t first_page; /* of the memory that is measured */
 	uint64_t npages;
 	struct bitmap found; /* npages of all RAM */
-	uint64_t pass; /* goes into the pages that this pass writes; pages start with 0 */
+	uint64_t pass; /* this one's number, which goes into the pages that it writes */
 };
 
-/* What each vCPU does in the next pass. Populating writes every page once, in order, whatever else was asked for. */
-static void set_passes(struct bench *b, bool populate)
+struct tiny_pass perf_pass(const struct perf_options *o, uint64_t first_page, uint64_t pass,
+			   unsigned int cpu)
 {
-	uint64_t share = b->o->bytes_per_vcpu / GMEM_PAGE_SIZE;
-	bool overlap = b->o->overlap && !populate;
+	bool populate = pass == PERF_POPULATE_PASS;
+	bool overlap = o->overlap && !populate;
+	uint64_t share = o->bytes_per_vcpu / GMEM_PAGE_SIZE;
 
+	return (struct tiny_pass){
+		.first_va = tiny_va(first_page + (overlap ? 0 : cpu * share)),
+		.npages = overlap ? share * o->vcpus : share,
+		.write_percent = populate ? 100 : o->write_percent,
+		.random_order = populate ? 0 : o->random_order,
+		.seed = o->seed + (pass << 32) + cpu,
+		.value = pass,
+	};
+}
+
+static void set_next_pass(struct bench *b)
+{
 	b->pass++;
-	for (unsigned int c = 0; c < b->o->vcpus; c++) {
-		tiny_control(&b->t, c)->pass = (struct tiny_pass){
-			.first_va = tiny_va(b->first_page + (overlap ? 0 : c * share)),
-			.npages = overlap ? b->npages : share,
-			.write_percent = populate ? 100 : b->o->write_percent,
-			.random_order = populate ? 0 : b->o->random_order,
-			/* Another order for each vCPU and each pass. */
-			.seed = b->o->seed + (b->pass << 32) + c,
-			.value = b->pass,
-		};
-	}
+	for (unsigned int c = 0; c < b->o->vcpus; c++)
+		tiny_control(&b->t, c)->pass = perf_pass(b->o, b->first_page, b->pass, c);
 }
 
 /* Exits stay 0 where KVM does not count them; perf_result.no_counters says so. */
@@ -88,7 +91,7 @@ static int iterate(struct bench *b, struct perf_iteration *it, struct err *err)
 	int r;
 
 	memset(it, 0, sizeof(*it));
-	set_passes(b, false);
+	set_next_pass(b);
 	bitmap_zero(&b->found);
 	calls_enter(CALLS_DIRTY);
 	r = run_pass(b, &it->dirty_ns, &it->exits, err);
@@ -115,11 +118,11 @@ static int unlogged_phases(struct bench *b, struct perf_result *ret, struct err 
 	int r = tiny_pass_start(&b->t, err);
 
 	if (r == 0) {
-		set_passes(b, true);
+		set_next_pass(b);
 		r = run_pass(b, &ret->populate_ns, &ignored, err);
 	}
 	if (r == 0) {
-		set_passes(b, false);
+		set_next_pass(b);
 		r = run_pass(b, &ret->unlogged_ns, &ret->unlogged_exits, err);
 	}
 	return r;

@@ -9,6 +9,7 @@
 #include "calls.h"
 #include "counters.h"
 #include "options.h"
+#include "tiny_guest.h"
 
 /* One iteration with dirty logging on. Page counts are of the memory that is measured, @setup apart. */
 struct perf_iteration {
@@ -46,5 +47,15 @@ struct perf_result {
 int perf_run(const struct perf_options *o, const char *name, struct perf_result *ret,
 	     struct err *err);
 void perf_result_fini(struct perf_result *r);
+
+/*
+ * What vCPU @cpu does in pass @pass on memory that begins at RAM page @first_page. The first pass populates: it writes each page once, in order, whatever was asked for; the
+ * second is the one without logging; iterations follow. Passes and vCPUs draw different random numbers.
+ */
+#define PERF_POPULATE_PASS 1u
+#define PERF_UNLOGGED_PASS 2u
+#define PERF_FIRST_LOGGED_PASS 3u
+struct tiny_pass perf_pass(const struct perf_options *o, uint64_t first_page, uint64_t pass,
+			   unsigned int cpu);
 
 #endif
