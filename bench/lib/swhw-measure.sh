@@ -1,0 +1,139 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# The measuring half of bench/sw-vs-hw. It runs on a real host and, with busybox alone, on an emulated one, and so knows of no bash
+# and no Python. In each turn, under each of KVM's settings, it runs the benches and the conformance suite and keeps what they
+# wrote; swhw_collect.py reads it.
+#
+#   TURN/SETTING/caps.json         vmm caps
+#   TURN/SETTING/facts             lines "KEY VALUE"
+#   TURN/SETTING/perf/NAME.jsonl   dirty-log-perf --json-lines, by pattern
+#   TURN/SETTING/monitor/, load/   what monitor.sh and migrate-load.sh write
+#   TURN/SETTING/conformance       the suite's output, in the first turn
+#   TURN/SETTING/failed            lines "STEP STATUS REASON", if any
+#
+# KVM is loaded anew by the command reload-kvm of the PATH, where --kvm names settings.
+
+out='' turns=1 kvm='as-is' steps='conformance perf monitor load' vmm=vmm perf=dirty-log-perf conformance='' emit=''
+drivers=${0%/*} limit_s=900
+perf_options='-b 64M' patterns='sequential:' monitor_options='' monitor_cmdline='' load_options='' load_cmdline=''
+
+fail() {
+	echo "sw-vs-hw: $*" >&2
+	exit 1
+}
+
+while [ $# -gt 0 ]; do
+	[ $# -ge 2 ] || fail "$1 needs a value"
+	case $1 in
+	--out) out=$2 ;;
+	--turns) turns=$2 ;;
+	--kvm) kvm=$2 ;;
+	--steps) steps=$2 ;;
+	--vmm) vmm=$2 ;;
+	--perf) perf=$2 ;;
+	--conformance) conformance=$2 ;;
+	--drivers) drivers=$2 ;;
+	--perf-options) perf_options=$2 ;;
+	--patterns) patterns=$2 ;;
+	--monitor-options) monitor_options=$2 ;;
+	--monitor-cmdline) monitor_cmdline=$2 ;;
+	--load-options) load_options=$2 ;;
+	--load-cmdline) load_cmdline=$2 ;;
+	--limit) limit_s=$2 ;;
+	--emit) emit=$2 ;;
+	*) fail "unknown argument $1" ;;
+	esac
+	shift 2
+done
+[ -n "$out" ] || fail 'no --out DIRECTORY'
+
+# step NAME COMMAND...: a step that fails is written down and the others go on.
+step() {
+	name=$1
+	shift
+	echo "# turn $turn, $setting: $name" >&2
+	status=0
+	timeout "$limit_s" "$@" >"$dir/$name.out" 2>"$dir/$name.log" </dev/null || status=$?
+	[ "$status" -eq 0 ] || echo "$name $status $(tail -n 1 "$dir/$name.log")" >>"$dir/failed"
+	return "$status"
+}
+
+note_host() {
+	"$vmm" caps --json >"$dir/caps.json" || fail 'vmm caps failed'
+	{
+		echo "kernel $(uname -r)"
+		echo "arch $(uname -m)"
+		echo "cpus $(grep -c ^processor /proc/cpuinfo)"
+		echo "cpu $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)"
+		echo "memory $(sed -n 's/^MemTotal: *//p' /proc/meminfo)"
+		for parameter in /sys/module/kvm_*/parameters/pml /sys/module/kvm_*/parameters/ept* /sys/module/kvm_*/parameters/npt \
+			/sys/module/kvm/parameters/tdp_mmu /sys/module/kvm/parameters/eager_page_split; do
+			[ ! -r "$parameter" ] ||
+				echo "$(echo "$parameter" | cut -d / -f 4).${parameter##*/} $(cat "$parameter")"
+		done
+	} >"$dir/facts"
+}
+
+# A pattern is NAME:OPTIONS, the options joined by commas.
+perf_steps() {
+	mkdir -p "$dir/perf"
+	for pattern in $patterns; do
+		# shellcheck disable=SC2046,SC2086 # several words
+		step "perf-${pattern%%:*}" "$perf" $perf_options $(echo "${pattern#*:}" | tr , ' ') --json-lines || true
+		mv "$dir/perf-${pattern%%:*}.out" "$dir/perf/${pattern%%:*}.jsonl"
+	done
+}
+
+one_step() {
+	case $1 in
+	perf) perf_steps ;;
+	conformance)
+		[ -n "$conformance" ] && [ "$turn" -eq 1 ] || return 0
+		step conformance "$conformance" || true
+		# The suite speaks of what went well on one stream and of what did not on the other.
+		cat "$dir/conformance.out" "$dir/conformance.log" >"$dir/conformance"
+		;;
+	monitor)
+		# shellcheck disable=SC2086 # several words
+		step monitor sh "$drivers/monitor.sh" --vmm "$vmm" --out "$dir/monitor" --cmdline "$monitor_cmdline" \
+			$monitor_options || true
+		;;
+	load)
+		# shellcheck disable=SC2086 # several words
+		step load sh "$drivers/migrate-load.sh" --vmm "$vmm" --out "$dir/load" --cmdline "$load_cmdline" \
+			$load_options || true
+		;;
+	*) fail "no step called $1" ;;
+	esac
+}
+
+one_setting() {
+	dir=$out/$turn/$setting
+	mkdir -p "$dir" || fail "cannot create $dir"
+	if [ "$setting" != as-is ] && ! reload-kvm "$setting" >"$dir/reload.log" 2>&1; then
+		echo "reload-kvm 1 $(tail -n 1 "$dir/reload.log")" >>"$dir/failed"
+		return
+	fi
+	note_host
+	for word in $steps; do
+		one_step "$word"
+	done
+}
+
+# Piece by piece: what has come out stays out, whatever happens to the host afterwards.
+emit_setting() {
+	[ -n "$emit" ] || return 0
+	echo "-----begin results-----"
+	tar -C "$out" -czf - "$turn/$setting" | base64
+	echo "-----end results-----"
+}
+
+turn=1
+while [ "$turn" -le "$turns" ]; do
+	for setting in $kvm; do
+		one_setting
+		emit_setting
+	done
+	turn=$((turn + 1))
+done

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Emulated hosts for bench/sw-vs-hw: what each is, how it is started, and how results come out of it, as archives between two marks in
+what it prints.
+"""
+
+import base64
+import binascii
+import dataclasses
+import io
+import os
+import subprocess
+import sys
+import tarfile
+
+from process import BenchError
+
+BEGIN = "-----begin results-----"
+END = "-----end results-----"
+MAX_ARCHIVE_BYTES = 64 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class NestedHost:
+    name: str
+    title: str
+    command: str                 # tests/nested/...: --run PROGRAM --add FILE:PATH
+    options: tuple               # for it
+    clock: str                   # what its figures are times of
+    settings: tuple              # for reload-kvm
+    turns: int                   # its figures repeat exactly where its clock counts instructions
+    sizes: dict                  # arguments of swhw-measure.sh
+
+
+HOSTS = {
+    "intel": NestedHost(
+        name="intel",
+        title="Intel Skylake-X, emulated by Bochs",
+        command="tests/nested/intel-host",
+        options=("--mem", "1024", "--timeout", "5400"),
+        clock="Bochs, emulated time",
+        settings=("pml=0", "pml=1"),
+        turns=2,
+        sizes={
+            "--perf-options": "-b 16M -i 4 --timeout 300",
+            "--monitor-options": "--mem 64M --runs 1 --seconds 4 --interval 1 --report 200 --settle 1",
+            "--monitor-cmdline": "ws=8M fill=random",
+            "--load-options": "--mem 64M --runs 1 --report 100 --lead 5",
+            "--load-cmdline": "kv=set keys=20000 value=100 requests=60000",
+        },
+    ),
+}
+
+
+class Results:
+    """Takes what a host prints, line by line: archives go to a directory, the rest is told."""
+
+    def __init__(self, directory, tell):
+        self.directory = directory
+        self.tell = tell
+        self.archive = None
+        self.size = 0
+        self.count = 0
+
+    def line(self, text):
+        text = text.strip("\r\n")
+        if text == BEGIN:
+            self.archive, self.size = [], 0
+        elif text == END and self.archive is not None:
+            self._unpack("".join(self.archive))
+            self.archive = None
+        elif self.archive is not None:
+            self.archive.append(text.strip())
+            self.size += len(text)
+            if self.size > MAX_ARCHIVE_BYTES:
+                raise BenchError("the host's results are larger than a bench's can be")
+        else:
+            self.tell(text)
+
+    def _unpack(self, encoded):
+        try:
+            data = base64.b64decode(encoded, validate=True)
+            with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+                for member in archive:
+                    self._extract(archive, member)
+        except (binascii.Error, tarfile.TarError, EOFError, OSError) as e:
+            raise BenchError(f"the host's results came out damaged: {e}") from e
+        self.count += 1
+
+    def _extract(self, archive, member):
+        path = os.path.normpath(member.name)
+        if os.path.isabs(path) or path.split(os.sep)[0] == "..":
+            raise BenchError(f"the host's results name a file outside: {member.name}")
+        target = os.path.join(self.directory, path)
+        if member.isdir():
+            os.makedirs(target, exist_ok=True)
+        elif member.isfile():
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            with open(target, "wb") as f:
+                f.write(archive.extractfile(member).read())
+
+
+def measure_argv(host, build, lib, turns, steps):
+    """The command line that boots the host and measures there."""
+    files = {
+        f"{build}/src/vmm": "/bin/vmm",
+        f"{build}/src/vmm-ctl": "/bin/vmm-ctl",
+        f"{build}/bench/perf/dirty-log-perf": "/bin/dirty-log-perf",
+        f"{build}/tests/integration/vmm/test-vmm-dirty-conformance": "/bin/dirty-conformance",
+        f"{lib}/monitor.sh": "/bench/monitor.sh",
+        f"{lib}/migrate-load.sh": "/bench/migrate-load.sh",
+        f"{lib}/load-common.sh": "/bench/load-common.sh",
+    }
+    argv = [host.command, "--run", f"{lib}/swhw-measure.sh", *host.options]
+    for source, target in files.items():
+        argv += ["--add", f"{source}:{target}"]
+    argv += ["--", "--out", "/tmp/results", "--drivers", "/bench", "--emit", "yes", "--turns", str(turns),
+             "--kvm", " ".join(host.settings), "--steps", steps, "--conformance", "/bin/dirty-conformance"]
+    for name, value in host.sizes.items():
+        argv += [name, value]
+    return argv
+
+
+def run(argv, directory, tell=None):
+    """Status of the host; its results lie in DIRECTORY. 124: out of time, 125: the host is of no use."""
+    tell = tell or (lambda text: print(text, file=sys.stderr, flush=True))
+    results = Results(directory, tell)
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, encoding="utf-8",
+                          errors="replace") as host:
+        try:
+            for text in host.stdout:
+                results.line(text)
+        except BaseException:
+            host.terminate()
+            raise
+    if results.count == 0:
+        raise BenchError(f"{argv[0]} ended with status {host.returncode} before anything was measured")
+    return host.returncode
