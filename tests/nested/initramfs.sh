@@ -61,7 +61,7 @@ initramfs_add_module() {
 		initramfs_add_module "$tree" "$package" "$dep" || return 1
 	done < <(readelf -p .modinfo "$target" | sed -n 's/^.* depends=//p' | tr ',' '\n' | sed '/^$/d')
 	# Type information is most of a module and insmod of a module without it is twice as fast.
-	objcopy -R .BTF "$target" || return 1
+	objcopy --strip-unneeded -R .BTF "$target" || return 1
 	printf '%s\n' "$name" >>"$tree/modules/order"
 }
 
