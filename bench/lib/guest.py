@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the guest says on its console (docs/spec/guest.md, section 5), read."""
+"""What the guest says on its console (docs/spec/guest.md, section 6), read."""
 
 import re
 

@@ -122,13 +122,13 @@ static enum key parse_named(struct args *a, struct word key, struct word value)
 
 static enum key parse_kv(struct args *a, struct word key, struct word value)
 {
-	static const char *const loads[] = { "SET", "MIX" };
+	static const char *const loads[] = { "SET", "set", "MIX", "mix" };
 	uint32_t choice = 0;
 
 	if (word_is(key, "kv")) {
-		if (!parse_choice(value, loads, 2, &choice))
+		if (!parse_choice(value, loads, 4, &choice))
 			return KEY_WRONG;
-		a->kv = choice ? KV_MIX : KV_SET;
+		a->kv = choice < 2 ? KV_SET : KV_MIX;
 		return KEY_OK;
 	}
 	if (word_is(key, "keys"))
