@@ -88,11 +88,13 @@ def _limit_aims(results, main):
 def _zip_aims(results):
     aims = []
     what = "compression"
-    for arm in ("auto", "zlib"):
-        if results.of("zip-capped", f"vmm-{arm}-capped"):
-            aims.append(_aim(what, f"zip-capped: {arm} against none", "< 1",
-                             results.ratios("zip-capped", f"vmm-{arm}-capped", "vmm-none-capped", "external_ms"),
-                             lambda v: v < 1))
+    for name, arm, aim, met in (("zip-capped", "auto", "< 1", lambda v: v < 1),
+                                ("zip-capped", "zlib", "< 1", lambda v: v < 1),
+                                # Denser pages than two CPUs deflate in the link's time: auto has to notice.
+                                ("zip-text-capped", "auto", f"<= {ZIP_FREE}", lambda v: v <= ZIP_FREE)):
+        if results.of(name, f"vmm-{arm}-capped"):
+            aims.append(_aim(what, f"{name}: {arm} against none", aim,
+                             results.ratios(name, f"vmm-{arm}-capped", "vmm-none-capped", "external_ms"), met))
     for name in ("zip-random", "zip-text"):
         if results.of(name, "vmm-auto"):
             aims.append(_aim(what, f"{name}: auto against none", f"<= {ZIP_FREE}",
