@@ -12,7 +12,7 @@ enum page_bits {
 	PAGE_OPEN = 1 << 0, /* writes cost nothing more */
 	PAGE_ARMED = 1 << 1, /* not open: hardware notes the first write, there is no fault */
 	PAGE_LOGGED = 1 << 2, /* written since it was rearmed: the next reading delivers it */
-	PAGE_TAKEN = 1 << 3, /* delivered, and to be rearmed by the next clear (MANUAL) */
+	PAGE_TAKEN = 1 << 3, /* delivered, and to be rearmed by the next clear (see sim_splits) */
 	PAGE_RANDOM = 1 << 4, /* its first write came in random order */
 };
 
@@ -63,6 +63,12 @@ struct sim {
 /* The reader's id in the heap: behind every vCPU at the same time. */
 #define READER_ID UINT32_MAX
 #define NO_OWNER (UINT32_MAX - 1)
+
+/* Reading only reads, and rearming is a call of its own, in chunks; such backends start with every page in the log and none protected. */
+static inline bool sim_splits(const struct sim *s)
+{
+	return s->c->backend == SIM_MANUAL || s->c->backend == SIM_UFFD;
+}
 
 /* pages.c: what a page's state does. */
 void sim_pages_start(struct sim *s);

@@ -9,12 +9,12 @@ static bool hardware_notes_all(const struct sim *s)
 	return s->c->accel == SIM_PML || s->c->accel == SIM_SCAN || s->c->accel == SIM_HDBSS;
 }
 
-/* What logging leaves behind when it is switched on: MANUAL starts with every page in the log and unprotected (INITIALLY_SET), the others protect or arm them all. */
+/* What logging leaves behind when it is switched on: backends that split start full (INITIALLY_SET), the others protect or arm every page. */
 void sim_pages_start(struct sim *s)
 {
 	uint8_t first = hardware_notes_all(s) ? PAGE_ARMED : 0;
 
-	if (s->c->backend == SIM_MANUAL)
+	if (sim_splits(s))
 		first = PAGE_OPEN | PAGE_LOGGED;
 	memset(s->pages, first, s->npages);
 	s->scannable = 0;

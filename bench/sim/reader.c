@@ -91,7 +91,7 @@ static double scan_ns(const struct sim *s)
 double sim_get(struct sim *s, double now_ns, bool running, uint64_t *ret_found)
 {
 	const struct sim_costs *c = &s->c->costs;
-	bool rearms = s->c->backend != SIM_MANUAL;
+	bool rearms = !sim_splits(s);
 	double ns = scan_ns(s);
 	bool locks = ns > 0 || rearms;
 	uint64_t random;

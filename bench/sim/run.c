@@ -100,8 +100,7 @@ static int run_passes(struct sim *s)
 
 		step.get_ns = sim_get(s, done_ns, false, &step.found);
 		now_ns = done_ns + step.get_ns;
-		for (uint64_t p = 0; s->c->backend == SIM_MANUAL && p < s->npages;
-		     p += s->c->clear_chunk_pages)
+		for (uint64_t p = 0; sim_splits(s) && p < s->npages; p += s->c->clear_chunk_pages)
 			step.clear_ns += sim_clear(s, now_ns + step.clear_ns, false, p);
 		now_ns += step.clear_ns;
 		r = add_step(s, step);
@@ -127,7 +126,7 @@ static double reader_move(struct sim *s, double now_ns, int *ret_err)
 		*ret_err = add_step(s, step);
 		now_ns += step.get_ns;
 		rd->chunk = 0;
-		rd->stage = s->c->backend == SIM_MANUAL ? READER_CLEAR : READER_GET;
+		rd->stage = sim_splits(s) ? READER_CLEAR : READER_GET;
 	} else {
 		double ns = sim_clear(s, now_ns, running, rd->chunk);
 
@@ -228,7 +227,7 @@ int sim_run(const struct sim_config *c, struct sim_result *ret, struct err *err)
 		return r;
 	r = prepare(&s, err);
 	if (r == 0) {
-		bool protects = c->backend != SIM_MANUAL;
+		bool protects = !sim_splits(&s);
 
 		result.npages = s.npages;
 		result.enable_ns = c->slots * c->costs.enable_call_ns +

@@ -79,7 +79,8 @@ struct sim_config {
 	uint64_t pages_per_vcpu; /* TRACE: 0, the trace says */
 	bool overlap; /* all vCPUs on the same pages */
 	unsigned int slots;
-	uint64_t clear_chunk_pages; /* MANUAL: a call rearms so many, and holds mmu_lock as long */
+	uint64_t
+		clear_chunk_pages; /* MANUAL, UFFD: a call rearms so many, and holds the lock as long */
 	struct sim_pattern pattern;
 	enum sim_mode mode;
 	unsigned int iterations; /* PASSES */
