@@ -4,12 +4,59 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/num.h"
+
+#define NEEDS 3
+
+/* A module parameter that must read Y. */
+struct need {
+	const char *param;
+	const char *when_off; /* "MODULE.PARAM=N" comes before it */
+};
+
+/*
+ * No parameter is believed alone: an accelerator is there when all that it stands on reads Y. The first is its own switch; where several read N the last one
+ * tells why.
+ */
+struct accel {
+	const char *label;
+	const char *name; /* in reports; NULL: it helps, but finds no writes */
+	const char *module; /* NULL: of another architecture */
+	struct need need[NEEDS];
+	const char *use;
+};
+
+/* Linux: arch/x86/kvm/vmx/vmx.c (pml, eptad, ept), Documentation/admin-guide/kernel-parameters.txt (kvm.eager_page_split, which names tdp_mmu). */
+static const struct accel accels[] = {
+	{ "Intel PML",
+	  "intel-pml",
+	  "kvm_intel",
+	  { { "pml", "not in the CPU, or switched off" },
+	    { "eptad", "EPT without A/D bits, so no PML" },
+	    { "ept", "no EPT, so no PML" } },
+	  "the CPU logs dirty pages, 512 an exit" },
+	{ "AMD PML",
+	  "amd-pml",
+	  "kvm_amd",
+	  { { "pml", "not in the CPU, or switched off" },
+	    { "npt", "no nested paging, so no PML" } },
+	  "the CPU logs dirty pages" },
+	{ "arm64 DBM", "arm64-dbm", NULL, { { 0 } }, NULL },
+	{ "arm64 HDBSS", "arm64-hdbss", NULL, { { 0 } }, NULL },
+	{ "eager page split",
+	  NULL,
+	  "kvm",
+	  { { "eager_page_split", "the guest's first write to a huge page splits it" },
+	    { "tdp_mmu", "KVM splits huge pages ahead only in its TDP MMU" } },
+	  "huge pages are split when they are rearmed, not by the guest's writes" },
+};
+_Static_assert(ARRAY_LEN(accels) == ACCELS, "accel.h knows how many there are");
 
 static bool is_dir(const char *sysfs, const char *name)
 {
@@ -73,91 +120,125 @@ void accel_kvm_module(const char *sysfs, char *ret, unsigned int ret_bytes)
 	other_module(sysfs, ret, ret_bytes);
 }
 
-static void answer(struct caps_item *item, enum caps_state state, const char *reason)
+static void __attribute__((format(printf, 3, 4)))
+answer(struct caps_item *item, enum caps_state state, const char *fmt, ...)
 {
+	va_list ap;
+
 	item->state = state;
 	item->value = state == CAPS_PRESENT;
-	snprintf(item->reason, sizeof(item->reason), "%s", reason);
+	va_start(ap, fmt);
+	vsnprintf(item->reason, sizeof(item->reason), fmt, ap);
+	va_end(ap);
 }
 
-static void param_failed(struct caps_item *item, const char *param, int error)
+static void probe_params(const struct accel *a, const char *sysfs, struct caps_item *item)
 {
-	char text[100];
+	int value[NEEDS];
+	unsigned int n;
 
-	snprintf(text, sizeof(text), "%s: %s", param, strerrordesc_np(-error));
-	answer(item, CAPS_UNKNOWN, text);
-}
-
-/* kvm_intel.pml reads N as soon as EPT, its A/D bits or PML itself are missing or switched off: say which. */
-static void intel_pml(const char *sysfs, const char *in_use, struct caps_item *item)
-{
-	char text[100];
-	int pml;
-
-	item->name = "Intel PML";
-	if (!is_dir(sysfs, "kvm_intel")) {
-		snprintf(text, sizeof(text), "kvm_intel is not loaded (in use: %s)", in_use);
-		answer(item, CAPS_ABSENT, text);
+	for (n = 0; n < NEEDS && a->need[n].param; n++)
+		value[n] = bool_param(sysfs, a->module, a->need[n].param);
+	for (unsigned int i = n; i-- > 0;) {
+		if (value[i] == 0) {
+			answer(item, CAPS_ABSENT, "%s.%s=N: %s", a->module, a->need[i].param,
+			       a->need[i].when_off);
+			return;
+		}
+	}
+	for (unsigned int i = 0; i < n; i++) {
+		if (value[i] > 0)
+			continue;
+		if (i == 0 && value[i] == -ENOENT)
+			answer(item, CAPS_ABSENT, "this kernel's %s has no parameter %s", a->module,
+			       a->need[i].param);
+		else
+			answer(item, CAPS_UNKNOWN, "%s.%s: %s", a->module, a->need[i].param,
+			       strerrordesc_np(-value[i]));
 		return;
 	}
-	pml = bool_param(sysfs, "kvm_intel", "pml");
-	if (pml == -ENOENT)
-		answer(item, CAPS_ABSENT, "kvm_intel has no parameter pml (Linux before 4.0)");
-	else if (pml < 0)
-		param_failed(item, "kvm_intel.pml", pml);
-	else if (pml)
-		answer(item, CAPS_PRESENT,
-		       "kvm_intel.pml=Y: the CPU logs dirty pages, 512 an exit");
-	else if (bool_param(sysfs, "kvm_intel", "ept") == 0)
-		answer(item, CAPS_ABSENT, "kvm_intel.ept=N: no EPT, so no PML");
-	else if (bool_param(sysfs, "kvm_intel", "eptad") == 0)
-		answer(item, CAPS_ABSENT, "kvm_intel.eptad=N: EPT without A/D bits, so no PML");
-	else
-		answer(item, CAPS_ABSENT, "kvm_intel.pml=N: not in the CPU, or switched off");
+	answer(item, CAPS_PRESENT, "%s.%s=Y: %s", a->module, a->need[0].param, a->use);
 }
 
-static void amd_pml(const char *sysfs, const char *in_use, struct caps_item *item)
+static void probe(const struct accel *a, const char *sysfs, const char *in_use,
+		  struct caps_item *item)
 {
-	char text[100];
-	int pml;
-
-	item->name = "AMD PML";
-	if (!is_dir(sysfs, "kvm_amd")) {
-		snprintf(text, sizeof(text), "kvm_amd is not loaded (in use: %s)", in_use);
-		answer(item, CAPS_ABSENT, text);
-		return;
-	}
-	pml = bool_param(sysfs, "kvm_amd", "pml");
-	if (pml == -ENOENT)
-		answer(item, CAPS_ABSENT, "this kernel's kvm_amd has no parameter pml");
-	else if (pml < 0)
-		param_failed(item, "kvm_amd.pml", pml);
-	else if (pml)
-		answer(item, CAPS_PRESENT, "kvm_amd.pml=Y: the CPU logs dirty pages");
+	item->name = a->label;
+	if (!a->module)
+		answer(item, CAPS_ABSENT, "arm64 only");
+	else if (!is_dir(sysfs, ""))
+		answer(item, CAPS_UNKNOWN, "module parameters cannot be read");
+	else if (!is_dir(sysfs, a->module))
+		answer(item, CAPS_ABSENT, "%s is not loaded (in use: %s)", a->module, in_use);
 	else
-		answer(item, CAPS_ABSENT, "kvm_amd.pml=N: not in the CPU, or switched off");
+		probe_params(a, sysfs, item);
 }
 
 unsigned int accel_probe(const char *sysfs, struct caps_item *ret, unsigned int max)
 {
 	char in_use[48];
 
-	if (max < 4)
+	if (max < ACCELS)
 		return 0;
-	memset(ret, 0, 4 * sizeof(ret[0]));
-	ret[2].name = "arm64 DBM";
-	ret[3].name = "arm64 HDBSS";
-	if (!is_dir(sysfs, "")) {
-		ret[0].name = "Intel PML";
-		ret[1].name = "AMD PML";
-		answer(&ret[0], CAPS_UNKNOWN, "module parameters cannot be read");
-		answer(&ret[1], CAPS_UNKNOWN, "module parameters cannot be read");
-	} else {
-		accel_kvm_module(sysfs, in_use, sizeof(in_use));
-		intel_pml(sysfs, in_use, &ret[0]);
-		amd_pml(sysfs, in_use, &ret[1]);
+	memset(ret, 0, ACCELS * sizeof(ret[0]));
+	accel_kvm_module(sysfs, in_use, sizeof(in_use));
+	for (unsigned int i = 0; i < ACCELS; i++)
+		probe(&accels[i], sysfs, in_use, &ret[i]);
+	return ACCELS;
+}
+
+/* What works beneath KVM's dirty logs on this host, and why, or why nothing does. */
+static void find(const char *sysfs, struct dirty_accel *ret)
+{
+	struct caps_item item[ACCELS];
+	char in_use[48];
+
+	accel_probe(sysfs, item, ACCELS);
+	accel_kvm_module(sysfs, in_use, sizeof(in_use));
+	ret->name = "none";
+	snprintf(ret->reason, sizeof(ret->reason),
+		 "KVM is driven by %s: no dirty-tracking hardware is known for it", in_use);
+	for (unsigned int i = 0; i < ACCELS; i++) {
+		if (!accels[i].name || !accels[i].module)
+			continue;
+		if (item[i].state == CAPS_ABSENT && strcmp(accels[i].module, in_use) != 0)
+			continue;
+		if (item[i].state != CAPS_ABSENT)
+			ret->name = item[i].state == CAPS_PRESENT ? accels[i].name : "unknown";
+		snprintf(ret->reason, sizeof(ret->reason), "%s", item[i].reason);
+		return;
 	}
-	answer(&ret[2], CAPS_ABSENT, "arm64 only");
-	answer(&ret[3], CAPS_ABSENT, "arm64 only");
-	return 4;
+}
+
+static bool is_found(const struct dirty_accel *a)
+{
+	return strcmp(a->name, "none") != 0 && strcmp(a->name, "unknown") != 0;
+}
+
+int accel_choose(const char *sysfs, enum dirty_kind kind, enum dirty_accel_mode asked,
+		 struct dirty_accel *ret, struct err *err)
+{
+	struct dirty_accel a = { .asked = asked };
+
+	if (kind == DIRTY_UFFD) {
+		a.name = "none";
+		snprintf(a.reason, sizeof(a.reason),
+			 "uffd finds writes in the host's page tables, which no hardware logs");
+	} else {
+		find(sysfs, &a);
+	}
+	if (asked == DIRTY_ACCEL_ON && !is_found(&a))
+		return err_set(err, -EOPNOTSUPP, "dirty-accel on: %s: %s",
+			       strcmp(a.name, "none") == 0 ? "this host has none" :
+							     "not known to be there",
+			       a.reason);
+	if (asked == DIRTY_ACCEL_OFF && is_found(&a)) {
+		char text[sizeof(a.reason)];
+
+		memcpy(text, a.reason, sizeof(text));
+		snprintf(a.reason, sizeof(a.reason),
+			 "off, but it is the host's to switch off: %.110s", text);
+	}
+	*ret = a;
+	return 0;
 }

@@ -11,7 +11,10 @@
 #include "accel.h"
 #include "base/fd.h"
 #include "base/num.h"
+#include "dirty/backend.h"
 #include "kvm.h"
+
+#define SYSFS_MODULES "/sys/module"
 
 static const struct {
 	const char *name;
@@ -60,7 +63,8 @@ static void set_item(struct caps_item *item, const char *name, int64_t value, co
 	item->name = name;
 	item->state = value > 0 ? CAPS_PRESENT : CAPS_ABSENT;
 	item->value = value;
-	snprintf(item->reason, sizeof(item->reason), "%s", value > 0 ? present : absent);
+	snprintf(item->reason, sizeof(item->reason), "%.*s", (int)sizeof(item->reason) - 1,
+		 value > 0 ? present : absent);
 }
 
 static bool has_manual(int value)
@@ -78,12 +82,12 @@ enum dirty_kind caps_dirty_auto(int kvm_fd, char *reason, unsigned int reason_by
 	if (reason && manual)
 		snprintf(
 			reason, reason_bytes,
-			"KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 is %d: nothing is protected at the start, and a page only just before it is sent",
+			"manual is offered (KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 is %d): starting and reading protect nothing, a page is protected just before it is sent",
 			value);
 	else if (reason)
 		snprintf(
 			reason, reason_bytes,
-			"KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 is %d (3 is needed for manual); the plain bitmap is everywhere",
+			"manual is not offered (KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 is %d, not 3); bitmap costs no exit when full, as ring does, and is in every KVM",
 			value);
 	return manual ? DIRTY_MANUAL : DIRTY_BITMAP;
 }
@@ -92,6 +96,7 @@ static void probe_backends(int kvm_fd, struct caps *c)
 {
 	int manual = kvm_check_extension(kvm_fd, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2);
 	int ring = kvm_check_extension(kvm_fd, KVM_CAP_DIRTY_LOG_RING_ACQ_REL);
+	struct err why = { 0 };
 
 	if (ring <= 0)
 		ring = kvm_check_extension(kvm_fd, KVM_CAP_DIRTY_LOG_RING);
@@ -101,7 +106,15 @@ static void probe_backends(int kvm_fd, struct caps *c)
 		 "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 lacks bit 0 or 1");
 	set_item(&c->backend[2], "ring", ring / (int)sizeof(struct kvm_dirty_gfn),
 		 "value: most entries a vCPU", "KVM_CAP_DIRTY_LOG_RING is 0");
-	c->nbackends = 3;
+	set_item(&c->backend[3], "uffd", dirty_uffd_probe(&why) == 0,
+		 "host page tables (userfaultfd, PAGEMAP_SCAN), no KVM log", why.msg);
+	c->nbackends = 4;
+}
+
+int caps_dirty_accel(enum dirty_kind kind, enum dirty_accel_mode asked, struct dirty_accel *ret,
+		     struct err *err)
+{
+	return accel_choose(SYSFS_MODULES, kind, asked, ret, err);
 }
 
 int caps_probe(struct caps *ret, struct err *err)
@@ -122,8 +135,8 @@ int caps_probe(struct caps *ret, struct err *err)
 	fd_close(&fd);
 	if (uname(&uts) == 0)
 		snprintf(c.kernel, sizeof(c.kernel), "%s", uts.release);
-	accel_kvm_module("/sys/module", c.kvm_module, sizeof(c.kvm_module));
-	c.naccels = accel_probe("/sys/module", c.accel, ARRAY_LEN(c.accel));
+	accel_kvm_module(SYSFS_MODULES, c.kvm_module, sizeof(c.kvm_module));
+	c.naccels = accel_probe(SYSFS_MODULES, c.accel, ARRAY_LEN(c.accel));
 	*ret = c;
 	return 0;
 }

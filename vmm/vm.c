@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
@@ -31,10 +32,28 @@ static int check_config(const struct vm_config *config, int kvm_fd, struct err *
 	return 0;
 }
 
+static int create_dirty(struct vm *vm, const struct vm_config *config, struct err *err)
+{
+	enum dirty_kind kind = config->dirty;
+	char reason[sizeof(vm->dirty->reason)] = "asked for";
+	struct dirty_accel accel;
+	int r;
+
+	if (kind == DIRTY_AUTO)
+		kind = caps_dirty_auto(vm->kvm_fd, reason, sizeof(reason));
+	r = caps_dirty_accel(kind, config->dirty_accel, &accel, err);
+	if (r == 0)
+		r = dirty_create(kind, vm->fd, vm->mem, config->ring_entries, &vm->dirty, err);
+	if (r < 0)
+		return r;
+	vm->dirty->accel = accel;
+	memcpy(vm->dirty->reason, reason, sizeof(reason));
+	return 0;
+}
+
 /* What must exist before the first vCPU: the order is KVM's (api.rst: ring size before vCPUs, interrupt controllers too). */
 static int create_machine(struct vm *vm, const struct vm_config *config, struct err *err)
 {
-	enum dirty_kind kind = config->dirty;
 	int r = kvm_open(&vm->kvm_fd, err);
 
 	if (r < 0)
@@ -55,9 +74,7 @@ static int create_machine(struct vm *vm, const struct vm_config *config, struct 
 	r = gmem_create(&config->mem, &vm->mem, err);
 	if (r < 0)
 		return r;
-	if (kind == DIRTY_AUTO)
-		kind = caps_dirty_auto(vm->kvm_fd, NULL, 0);
-	r = dirty_create(kind, vm->fd, vm->mem, config->ring_entries, &vm->dirty, err);
+	r = create_dirty(vm, config, err);
 	if (r < 0)
 		return r;
 	if (kvm_get_stats_fd(vm->fd, &vm->stats_fd, NULL) < 0)

@@ -28,6 +28,7 @@ struct machine_config {
 	uint64_t hugepage_bytes;
 	enum dirty_kind dirty;
 	uint32_t ring_entries;
+	enum dirty_accel_mode dirty_accel;
 	const char *kernel_path; /* NULL: the built-in guest */
 	const char *initrd_path;
 	const char *cmdline;
@@ -61,6 +62,9 @@ struct machine_info {
 	const char *dirty_asked; /* "auto" */
 	const char *dirty_backend; /* "manual" */
 	char dirty_reason[160];
+	const char *dirty_accel_asked; /* "auto" */
+	const char *dirty_accel; /* "intel-pml", "none"; see struct dirty_accel */
+	char dirty_accel_reason[160];
 	char listen[80]; /* receiving: "127.0.0.1:35123", else "" */
 	char stop_reason[256]; /* stopped: why */
 };

@@ -33,6 +33,9 @@ struct mig_send_params {
 		cancel; /* polled; whoever sets it also calls transport_cancel if he wants it at once */
 };
 
+/* How the pages that @report counts are found. */
+void mig_report_tracking(struct mig_report *report, const struct dirty *dirty);
+
 /*
  * Moves the VM behind @host over @t. Blocks; returns 0 when the destination runs the VM. On failure before COMMIT the VM runs again (as it did before) and
  * the dirty log is off. ret_report is always filled in. -EINPROGRESS: COMMIT was sent and no answer came: the VM stays paused (MIG_OUTCOME_UNKNOWN).

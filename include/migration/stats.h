@@ -69,6 +69,9 @@ struct mig_report {
 	uint32_t nrounds;
 	struct mig_round round[MIG_MAX_ROUNDS];
 	const char *dirty_backend;
+	const char *dirty_accel_asked; /* vmm/dirty.h, struct dirty_accel */
+	const char *dirty_accel;
+	char dirty_accel_reason[160];
 	const char *compress;
 	uint64_t
 		pages_dirtied; /* found by all collects together; a page that three rounds found counts three times */

@@ -27,16 +27,21 @@ struct caps {
 	unsigned int ncaps;
 	struct caps_item cap[CAPS_MAX_ITEMS];
 	unsigned int nbackends;
-	struct caps_item backend[8]; /* bitmap, manual, ring */
+	struct caps_item backend[8]; /* bitmap, manual, ring, uffd */
 	unsigned int naccels;
-	struct caps_item accel[8]; /* Intel PML, AMD PML, arm64 DBM, HDBSS */
+	struct caps_item accel[8]; /* Intel PML, AMD PML, arm64 DBM, HDBSS, eager page split */
 	enum dirty_kind auto_pick;
 	char auto_reason[160];
 };
 
 /* -errno with text when /dev/kvm cannot be opened or speaks another API version than 12. */
 int caps_probe(struct caps *ret, struct err *err);
-/* What --dirty auto takes on this host. */
+/* What --dirty auto takes on this host, and why in @reason (may be NULL). */
 enum dirty_kind caps_dirty_auto(int kvm_fd, char *reason, unsigned int reason_bytes);
+
+/* The hardware beneath backend @kind (auto: a KVM log), as @asked. -EOPNOTSUPP with the reason where it is asked for (on) and is not there or
+ * cannot be proved to be there. */
+int caps_dirty_accel(enum dirty_kind kind, enum dirty_accel_mode asked, struct dirty_accel *ret,
+		     struct err *err);
 
 #endif

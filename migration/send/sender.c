@@ -240,6 +240,14 @@ static void finish_report(struct session *s, int rc, uint64_t cpu0_ns, const str
 		snprintf(r->reason, sizeof(r->reason), "%s", err->msg);
 }
 
+void mig_report_tracking(struct mig_report *report, const struct dirty *dirty)
+{
+	report->dirty_backend = dirty->ops->name;
+	report->dirty_accel_asked = dirty_accel_mode_name(dirty->accel.asked);
+	report->dirty_accel = dirty->accel.name;
+	memcpy(report->dirty_accel_reason, dirty->accel.reason, sizeof(report->dirty_accel_reason));
+}
+
 int mig_send(const struct mig_send_params *params, struct transport *t,
 	     const struct mig_source_ops *ops, void *host, struct gmem *mem, struct dirty *dirty,
 	     const struct mig_observer *observer, struct mig_report *ret_report, struct err *err)
@@ -266,7 +274,7 @@ int mig_send(const struct mig_send_params *params, struct transport *t,
 	memset(ret_report, 0, sizeof(*ret_report));
 	ret_report->npages = mem->npages;
 	ret_report->max_downtime_ns = params->policy.max_downtime_ns;
-	ret_report->dirty_backend = dirty->ops->name;
+	mig_report_tracking(ret_report, dirty);
 	ret_report->compress = compress_name[params->compress];
 	record_reader_init(&s.in, t);
 	record_writer_init(&s.w, t);

@@ -79,6 +79,11 @@ static int set_dirty(struct vm_options *o, const char *v, struct err *err)
 	return dirty_parse(v, &o->config.dirty, &o->config.ring_entries, err);
 }
 
+static int set_dirty_accel(struct vm_options *o, const char *v, struct err *err)
+{
+	return dirty_accel_parse(v, &o->config.dirty_accel, err);
+}
+
 static int set_api(struct vm_options *o, const char *v, struct err *err)
 {
 	(void)err;
@@ -154,7 +159,10 @@ static const struct vm_option options[] = {
 	{ "cmdline", "STRING", FOR_RUN, set_cmdline, "kernel command line" },
 	{ "console", "SPEC", FOR_BOTH, set_console,
 	  "stdio, file:PATH, unix:PATH, pty or null (stdio)" },
-	{ "dirty", "KIND", FOR_BOTH, set_dirty, "auto, bitmap, manual or ring[,entries=N] (auto)" },
+	{ "dirty", "KIND", FOR_BOTH, set_dirty,
+	  "auto, bitmap, manual, ring[,entries=N] or uffd (auto)" },
+	{ "dirty-accel", "MODE", FOR_BOTH, set_dirty_accel,
+	  "hardware that finds dirty pages: auto, on (or fail) or off (auto)" },
 	{ "api", "PATH", FOR_BOTH, set_api,
 	  "the control socket (NAME.sock in the runtime directory)" },
 	{ "record", "FILE", FOR_RECEIVE, set_record,

@@ -70,9 +70,10 @@ static void announce(struct machine *m, const struct control_server *server, boo
 	else
 		log_line(
 			LOG_INFO,
-			"name=%s cpus=%u mem=%lluM kernel=\"%s\" console=%s dirty=%s control socket %s",
+			"name=%s cpus=%u mem=%lluM kernel=\"%s\" console=%s dirty=%s (%s) accel=%s (%s) control socket %s",
 			info.name, info.ncpus, (unsigned long long)(info.ram_bytes >> 20),
-			info.kernel, info.console, info.dirty_backend, control_server_path(server));
+			info.kernel, info.console, info.dirty_backend, info.dirty_reason,
+			info.dirty_accel, info.dirty_accel_reason, control_server_path(server));
 }
 
 /* The vCPUs start before the control socket does its part: a guest's first instruction waits for nothing it does not need. */

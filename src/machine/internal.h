@@ -65,7 +65,6 @@ struct machine {
 	bool wants_reboot;
 	char listen[80];
 	char kernel_name[256];
-	char dirty_reason[160];
 
 	pthread_t thread; /* migration out, or in */
 	bool thread_valid;

@@ -18,6 +18,7 @@
 #include "io/loop.h"
 #include "migration/transport.h"
 #include "vmm/arch.h"
+#include "vmm/caps.h"
 
 /* vCPU threads: accesses that KVM hands to us. */
 static void on_pio(void *opaque, uint16_t port, bool is_write, void *data, unsigned int size_bytes,
@@ -178,6 +179,7 @@ int machine_build_vm(struct machine *m, const struct buf *cpu_model, struct err 
 		.ncpus = m->config.ncpus,
 		.dirty = m->config.dirty,
 		.ring_entries = m->config.ring_entries,
+		.dirty_accel = m->config.dirty_accel,
 		.mem = { .backing = m->config.backing, .hugepage_bytes = m->config.hugepage_bytes },
 		.pin = m->config.pin,
 		.cpu_model = cpu_model,
@@ -324,9 +326,12 @@ static int open_record(struct machine *m, struct err *err)
 int machine_create_receiver(const struct machine_config *config, const char *listen,
 			    struct loop *loop, struct machine **ret, struct err *err)
 {
+	struct dirty_accel accel;
 	struct machine *m;
-	int rc = machine_alloc(config, loop, &m, err);
+	int rc = caps_dirty_accel(config->dirty, config->dirty_accel, &accel, err);
 
+	if (!rc) /* hardware that is missing is told now, not when the VM has arrived */
+		rc = machine_alloc(config, loop, &m, err);
 	if (rc)
 		return rc;
 	m->state = MACHINE_RECEIVING;
@@ -393,6 +398,14 @@ int machine_start(struct machine *m, struct err *err)
 	return machine_resume(m, false, err);
 }
 
+static void tell_tracking(const struct dirty *d, struct machine_info *ret)
+{
+	ret->dirty_backend = d->ops->name;
+	memcpy(ret->dirty_reason, d->reason, sizeof(ret->dirty_reason));
+	ret->dirty_accel = d->accel.name;
+	memcpy(ret->dirty_accel_reason, d->accel.reason, sizeof(ret->dirty_accel_reason));
+}
+
 void machine_get_info(struct machine *m, struct machine_info *ret)
 {
 	const char *pty = m->tty ? tty_path(m->tty) : NULL;
@@ -409,8 +422,9 @@ void machine_get_info(struct machine *m, struct machine_info *ret)
 	ret->kernel = m->kernel_name;
 	ret->console = pty ? pty : m->config.console;
 	ret->dirty_asked = dirty_kind_name(m->config.dirty);
-	ret->dirty_backend = m->vm ? vm_dirty(m->vm)->ops->name : "";
-	memcpy(ret->dirty_reason, m->dirty_reason, sizeof(ret->dirty_reason));
+	ret->dirty_accel_asked = dirty_accel_mode_name(m->config.dirty_accel);
+	if (m->vm)
+		tell_tracking(vm_dirty(m->vm), ret);
 	if (m->state == MACHINE_RECEIVING)
 		memcpy(ret->listen, m->listen, sizeof(ret->listen));
 	memcpy(ret->stop_reason, m->stop_reason, sizeof(ret->stop_reason));

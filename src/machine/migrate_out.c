@@ -159,7 +159,7 @@ static void connect_failed(struct machine *m, struct mig_report *report, int rc,
 	report->result = rc == -ECANCELED ? MIG_CANCELLED : MIG_FAILED;
 	report->max_downtime_ns = m->migrate.send.policy.max_downtime_ns;
 	report->npages = vm_mem(m->vm)->npages;
-	report->dirty_backend = vm_dirty(m->vm)->ops->name;
+	mig_report_tracking(report, vm_dirty(m->vm));
 	report->compress = "none";
 	snprintf(report->reason, sizeof(report->reason), "%s", err->msg);
 }
@@ -227,7 +227,7 @@ static int reserve(struct machine *m, const struct machine_migrate_params *param
 		atomic_store(&m->max_downtime_ns, params->send.policy.max_downtime_ns);
 		atomic_store(&m->cancel, false);
 		memset(&m->report, 0, sizeof(m->report));
-		m->report.dirty_backend = vm_dirty(m->vm)->ops->name;
+		mig_report_tracking(&m->report, vm_dirty(m->vm));
 		m->report.compress = "";
 		m->have_report = true;
 	}

@@ -38,6 +38,24 @@ def test_backend_ring(world):
     destination.verify()
 
 
+def test_backend_uffd(world):
+    destination, report = move(world, extra=("--dirty", "uffd"))
+    check(report["dirty_backend"] == "uffd", report["dirty_backend"])
+    check(report["dirty_accel"] == "none" and "page tables" in report["dirty_accel_reason"], report["dirty_accel_reason"])
+    destination.verify()
+
+
+def test_accelerator_is_reported(world):
+    """What is in force is the host's affair; that report and status tell the same, and what was asked for, is ours."""
+    source = world.run(extra=("--dirty-accel", "off"))
+    destination = world.receive()
+    report = world.migrate(source, destination)
+    check(report["dirty_accel_asked"] == "off", report["dirty_accel_asked"])
+    check(report["dirty_accel"] and report["dirty_accel_reason"], str(report["dirty_accel"]))
+    info = destination.api("GET", "vm.info")[1]
+    check(info["dirty_accel_asked"] == "auto" and info["dirty_accel"] == report["dirty_accel"], str(info))
+
+
 def test_backend_ring_with_few_entries(world):
     destination, _ = move(world, extra=("--dirty", "ring,entries=1024"))
     destination.verify()

@@ -53,6 +53,9 @@ struct machine *fake_machine_create(const char *name, const char *kernel, enum m
 	m->info.dirty_asked = "auto";
 	m->info.dirty_backend = "manual";
 	snprintf(m->info.dirty_reason, sizeof(m->info.dirty_reason), "it has split rearm");
+	m->info.dirty_accel_asked = "auto";
+	m->info.dirty_accel = "none";
+	snprintf(m->info.dirty_accel_reason, sizeof(m->info.dirty_accel_reason), "no such CPU");
 	if (state == MACHINE_RECEIVING)
 		snprintf(m->info.listen, sizeof(m->info.listen), "127.0.0.1:35123");
 	m->end_fd = eventfd(0, EFD_CLOEXEC);
@@ -297,6 +300,9 @@ int machine_migrate(struct machine *m, const struct machine_migrate_params *para
 			.max_downtime_ns = params->send.policy.max_downtime_ns,
 			.npages = 524288,
 			.dirty_backend = "manual",
+			.dirty_accel_asked = "auto",
+			.dirty_accel = "none",
+			.dirty_accel_reason = "no such CPU",
 			.compress = params->send.compress == MIG_COMPRESS_NONE ? "none" : "auto"
 		};
 		pthread_create(&m->thread, NULL, migrate, m);

@@ -38,7 +38,8 @@ static void test_parse(void **state)
 					   "ring,entries=4096x",
 					   "ring,entries=-4096",
 					   "ring,entries=18446744073709551617",
-					   "bitmap,entries=1024" };
+					   "bitmap,entries=1024",
+					   "uffd,entries=1024" };
 	enum dirty_kind kind;
 	uint32_t entries;
 	struct err err = { 0 };
@@ -57,6 +58,8 @@ static void test_parse(void **state)
 	assert_int_equal(entries, 1024);
 	assert_int_equal(dirty_parse("ring,entries=65536", &kind, &entries, &err), 0);
 	assert_int_equal(entries, 65536);
+	assert_int_equal(dirty_parse("uffd", &kind, &entries, &err), 0);
+	assert_int_equal(kind, DIRTY_UFFD);
 	kind = DIRTY_MANUAL;
 	entries = 77;
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
@@ -66,6 +69,27 @@ static void test_parse(void **state)
 	}
 	assert_int_equal(kind, DIRTY_MANUAL);
 	assert_int_equal(entries, 77);
+}
+
+static void test_parse_accel(void **state)
+{
+	static const char *const bad[] = { "", "On", "yes", "on ", "off,", "1" };
+	enum dirty_accel_mode mode = DIRTY_ACCEL_OFF;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		struct err err = { 0 };
+
+		if (dirty_accel_parse(bad[i], &mode, &err) != -EINVAL || err.msg[0] == '\0')
+			fail_msg("\"%s\" was taken", bad[i]);
+	}
+	assert_int_equal(mode, DIRTY_ACCEL_OFF);
+	for (unsigned int m = DIRTY_ACCEL_AUTO; m <= DIRTY_ACCEL_OFF; m++) {
+		assert_int_equal(dirty_accel_parse(dirty_accel_mode_name((enum dirty_accel_mode)m),
+						   &mode, NULL),
+				 0);
+		assert_int_equal(mode, m);
+	}
 }
 
 static void test_slot_range(void **state)
@@ -162,9 +186,9 @@ static void test_forged_entries(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_parse),          cmocka_unit_test(test_slot_range),
-		cmocka_unit_test(test_ring_page),      cmocka_unit_test(test_harvest),
-		cmocka_unit_test(test_forged_entries),
+		cmocka_unit_test(test_parse),      cmocka_unit_test(test_parse_accel),
+		cmocka_unit_test(test_slot_range), cmocka_unit_test(test_ring_page),
+		cmocka_unit_test(test_harvest),    cmocka_unit_test(test_forged_entries),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -88,16 +88,31 @@ static void test_accelerators(void **state)
 	static const struct {
 		const char *params[9];
 		const char *module;
-		enum caps_state intel, amd;
-		const char *text; /* in the reason of the CPU that is there, or of Intel */
+		enum caps_state intel, amd, split;
+		const char *text; /* in Intel's reason */
 	} cases[] = {
-		{ { "kvm_intel/pml", "Y\n", "kvm_intel/ept", "Y\n" },
+		{ { "kvm_intel/pml", "Y\n", "kvm_intel/ept", "Y\n", "kvm_intel/eptad", "Y\n" },
 		  "kvm_intel",
 		  CAPS_PRESENT,
 		  CAPS_ABSENT,
+		  CAPS_ABSENT,
 		  "pml=Y" },
+		/* What it stands on contradicts it, or cannot be seen. */
+		{ { "kvm_intel/pml", "Y\n", "kvm_intel/ept", "Y\n", "kvm_intel/eptad", "N\n" },
+		  "kvm_intel",
+		  CAPS_ABSENT,
+		  CAPS_ABSENT,
+		  CAPS_ABSENT,
+		  "eptad=N" },
+		{ { "kvm_intel/pml", "Y\n", "kvm_intel/ept", "Y\n" },
+		  "kvm_intel",
+		  CAPS_UNKNOWN,
+		  CAPS_ABSENT,
+		  CAPS_ABSENT,
+		  "kvm_intel.eptad: No such file" },
 		{ { "kvm_intel/pml", "N\n", "kvm_intel/ept", "N\n" },
 		  "kvm_intel",
+		  CAPS_ABSENT,
 		  CAPS_ABSENT,
 		  CAPS_ABSENT,
 		  "ept=N" },
@@ -105,9 +120,11 @@ static void test_accelerators(void **state)
 		  "kvm_intel",
 		  CAPS_ABSENT,
 		  CAPS_ABSENT,
+		  CAPS_ABSENT,
 		  "eptad=N" },
 		{ { "kvm_intel/pml", "N\n", "kvm_intel/ept", "Y\n", "kvm_intel/eptad", "Y\n" },
 		  "kvm_intel",
+		  CAPS_ABSENT,
 		  CAPS_ABSENT,
 		  CAPS_ABSENT,
 		  "switched off" },
@@ -115,16 +132,46 @@ static void test_accelerators(void **state)
 		  "kvm_intel",
 		  CAPS_ABSENT,
 		  CAPS_ABSENT,
-		  "no parameter" },
-		{ { "kvm_pvm/force", "0\n" },
+		  CAPS_ABSENT,
+		  "no parameter pml" },
+		{ { "kvm_amd/pml", "1\n", "kvm_amd/npt", "1\n" },
+		  "kvm_amd",
+		  CAPS_ABSENT,
+		  CAPS_PRESENT,
+		  CAPS_ABSENT,
+		  "in use: kvm_amd" },
+		{ { "kvm_amd/pml", "1\n" },
+		  "kvm_amd",
+		  CAPS_ABSENT,
+		  CAPS_UNKNOWN,
+		  CAPS_ABSENT,
+		  "in use: kvm_amd" },
+		{ { "kvm_amd/npt", "Y\n" },
+		  "kvm_amd",
+		  CAPS_ABSENT,
+		  CAPS_ABSENT,
+		  CAPS_ABSENT,
+		  "in use: kvm_amd" },
+		{ { "kvm_pvm/force", "0\n", "kvm/eager_page_split", "Y\n", "kvm/tdp_mmu", "N\n" },
 		  "kvm_pvm",
 		  CAPS_ABSENT,
 		  CAPS_ABSENT,
+		  CAPS_ABSENT,
 		  "in use: kvm_pvm" },
-		{ { "kvm_new/x", "0\n" }, "kvm_new", CAPS_ABSENT, CAPS_ABSENT, "in use: kvm_new" },
-		{ { "loop/x", "0\n" }, "unknown", CAPS_ABSENT, CAPS_ABSENT, "not loaded" },
+		{ { "kvm_new/x", "0\n", "kvm/eager_page_split", "Y\n", "kvm/tdp_mmu", "Y\n" },
+		  "kvm_new",
+		  CAPS_ABSENT,
+		  CAPS_ABSENT,
+		  CAPS_PRESENT,
+		  "in use: kvm_new" },
+		{ { "loop/x", "0\n" },
+		  "unknown",
+		  CAPS_ABSENT,
+		  CAPS_ABSENT,
+		  CAPS_ABSENT,
+		  "not loaded" },
 	};
-	struct caps_item item[4];
+	struct caps_item item[ACCELS];
 	char root[64], module[64];
 
 	(void)state;
@@ -132,37 +179,76 @@ static void test_accelerators(void **state)
 		make_tree(root, cases[i].params);
 		accel_kvm_module(root, module, sizeof(module));
 		assert_string_equal(module, cases[i].module);
-		assert_int_equal(accel_probe(root, item, ARRAY_LEN(item)), 4);
+		assert_int_equal(accel_probe(root, item, ACCELS - 1), 0);
+		assert_int_equal(accel_probe(root, item, ACCELS), ACCELS);
 		assert_int_equal(item[0].state, cases[i].intel);
 		assert_int_equal(item[1].state, cases[i].amd);
 		if (!strstr(item[0].reason, cases[i].text))
 			fail_msg("case %zu: %s", i, item[0].reason);
 		assert_int_equal(item[2].state, CAPS_ABSENT);
 		assert_int_equal(item[3].state, CAPS_ABSENT);
+		assert_int_equal(item[4].state, cases[i].split);
 		remove_tree(root);
 	}
-}
-
-static void test_amd(void **state)
-{
-	static const char *const without[] = { "kvm_amd/npt", "Y\n", NULL };
-	static const char *const with[] = { "kvm_amd/pml", "1\n", NULL };
-	struct caps_item item[4];
-	char root[64];
-
-	(void)state;
-	make_tree(root, without);
-	accel_probe(root, item, ARRAY_LEN(item));
-	assert_int_equal(item[1].state, CAPS_ABSENT);
-	assert_non_null(strstr(item[1].reason, "no parameter pml"));
-	remove_tree(root);
-	make_tree(root, with);
-	accel_probe(root, item, ARRAY_LEN(item));
-	assert_int_equal(item[1].state, CAPS_PRESENT);
-	remove_tree(root);
-	accel_probe("/nowhere/sys/module", item, ARRAY_LEN(item));
+	accel_probe("/nowhere/sys/module", item, ACCELS);
 	assert_int_equal(item[0].state, CAPS_UNKNOWN);
 	assert_int_equal(item[1].state, CAPS_UNKNOWN);
+	assert_int_equal(item[4].state, CAPS_UNKNOWN);
+}
+
+static void test_accelerator_in_force(void **state)
+{
+	static const char *const with_pml[] = {
+		"kvm_intel/pml", "Y\n", "kvm_intel/ept", "Y\n", "kvm_intel/eptad", "Y\n", NULL
+	};
+	static const char *const without[] = {
+		"kvm_intel/pml", "N\n", "kvm_intel/ept", "Y\n", "kvm_intel/eptad", "Y\n", NULL
+	};
+	static const char *const with_amd[] = { "kvm_amd/pml", "Y\n", "kvm_amd/npt", "Y\n", NULL };
+	static const char *const other[] = { "kvm_pvm/force", "0\n", NULL };
+	static const struct {
+		const char *const *params; /* NULL: no /sys at all */
+		enum dirty_kind kind;
+		enum dirty_accel_mode asked;
+		const char *name; /* NULL: refused */
+		const char *text; /* in the reason, or in the error */
+	} cases[] = {
+		{ with_pml, DIRTY_MANUAL, DIRTY_ACCEL_AUTO, "intel-pml", "kvm_intel.pml=Y" },
+		{ with_pml, DIRTY_RING, DIRTY_ACCEL_ON, "intel-pml", "kvm_intel.pml=Y" },
+		{ with_pml, DIRTY_BITMAP, DIRTY_ACCEL_OFF, "intel-pml",
+		  "the host's to switch off" },
+		{ with_pml, DIRTY_UFFD, DIRTY_ACCEL_AUTO, "none", "host's page tables" },
+		{ with_pml, DIRTY_UFFD, DIRTY_ACCEL_ON, NULL, "host's page tables" },
+		{ without, DIRTY_MANUAL, DIRTY_ACCEL_AUTO, "none", "kvm_intel.pml=N" },
+		{ without, DIRTY_MANUAL, DIRTY_ACCEL_OFF, "none", "kvm_intel.pml=N" },
+		{ without, DIRTY_MANUAL, DIRTY_ACCEL_ON, NULL, "kvm_intel.pml=N" },
+		{ with_amd, DIRTY_AUTO, DIRTY_ACCEL_ON, "amd-pml", "kvm_amd.pml=Y" },
+		{ other, DIRTY_MANUAL, DIRTY_ACCEL_AUTO, "none", "driven by kvm_pvm" },
+		{ other, DIRTY_AUTO, DIRTY_ACCEL_ON, NULL, "driven by kvm_pvm" },
+		{ NULL, DIRTY_MANUAL, DIRTY_ACCEL_AUTO, "unknown", "cannot be read" },
+		{ NULL, DIRTY_MANUAL, DIRTY_ACCEL_OFF, "unknown", "cannot be read" },
+		{ NULL, DIRTY_MANUAL, DIRTY_ACCEL_ON, NULL, "cannot be read" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct dirty_accel a = { .name = "untouched" };
+		char root[64] = "/nowhere/sys/module";
+		struct err err = { 0 };
+		int r;
+
+		if (cases[i].params)
+			make_tree(root, cases[i].params);
+		r = accel_choose(root, cases[i].kind, cases[i].asked, &a, &err);
+		if (r != (cases[i].name ? 0 : -EOPNOTSUPP) ||
+		    strcmp(a.name, cases[i].name ? cases[i].name : "untouched") != 0 ||
+		    !strstr(r ? err.msg : a.reason, cases[i].text))
+			fail_msg("case %zu: %s: %s", i, a.name, r ? err.msg : a.reason);
+		if (r == 0)
+			assert_int_equal(a.asked, cases[i].asked);
+		if (cases[i].params)
+			remove_tree(root);
+	}
 }
 
 int main(void)
@@ -170,7 +256,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pin),
 		cmocka_unit_test(test_accelerators),
-		cmocka_unit_test(test_amd),
+		cmocka_unit_test(test_accelerator_in_force),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
