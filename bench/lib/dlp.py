@@ -43,6 +43,8 @@ def _arguments():
         else:
             p.add_argument(flag, action="store_true", help=text)
     p.add_argument("-B", metavar="LIST", help="backends: bitmap, manual, ring, ring,entries=N, uffd (all that the host has)")
+    p.add_argument("--dirty-accel", choices=("auto", "on", "off"), default="auto",
+                   help="hardware beneath the backends (auto); on: those that have none do not run")
     p.add_argument("--runs", type=int, help="of each backend (5)")
     p.add_argument("--quick", action="store_true", help="2 runs of 64M and 3 iterations, unless asked for otherwise; no figures to keep")
     p.add_argument("--timeout", default="600", metavar="S", help="of one pass of the guest (600)")
@@ -64,11 +66,11 @@ def _arguments():
     return a
 
 
-def _forwarded(a, skip=()):
-    words = ["--timeout", a.timeout]
+def _forwarded(a):
+    words = ["--timeout", a.timeout, "--dirty-accel", a.dirty_accel]
     for flag, metavar, _ in FORWARDED:
         value = getattr(a, flag[1:])
-        if flag in skip or not value:
+        if not value:
             continue
         words += [flag, value] if metavar else [flag]
     return words
@@ -87,7 +89,7 @@ def _run(argv, timeout_s):
 
 def _backends(a):
     """The names to run and {name: reason} of those that this host lacks; a small run of each finds out, and checks the options."""
-    small = ["-b", "2M", "-i", "1", "-v", "1", "--json-lines"]
+    small = ["-b", "2M", "-i", "1", "-v", "1", "--json-lines", "--dirty-accel", a.dirty_accel]
     small += ["-g"] if a.g else []
     small += ["-B", a.B] if a.B else []
     lines = _run([a.program, *small], PROBE_TIMEOUT_S)

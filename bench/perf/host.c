@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,21 +46,10 @@ static void name_machine(struct perf_host *h)
 		snprintf(h->machine, sizeof(h->machine), "%.65s, CPU part %s", uts.machine, part);
 }
 
-/* "Intel PML" as "intel-pml" */
-static void to_slug(const char *name, char *ret, size_t ret_bytes)
-{
-	size_t i;
-
-	for (i = 0; name[i] && i + 1 < ret_bytes; i++)
-		ret[i] = name[i] == ' ' ? '-' : (char)tolower((unsigned char)name[i]);
-	ret[i] = '\0';
-}
-
 int perf_host_probe(struct perf_host *ret, struct err *err)
 {
 	struct perf_host h = { .cpus = (unsigned int)MAX(sysconf(_SC_NPROCESSORS_ONLN), 1) };
 	struct caps *c = malloc(sizeof(*c));
-	const struct caps_item *accel = NULL;
 	int r = c ? caps_probe(c, err) : err_set(err, -ENOMEM, "out of memory");
 
 	if (r < 0) {
@@ -71,18 +59,6 @@ int perf_host_probe(struct perf_host *ret, struct err *err)
 	name_machine(&h);
 	snprintf(h.kernel, sizeof(h.kernel), "%s", c->kernel);
 	snprintf(h.kvm_module, sizeof(h.kvm_module), "%s", c->kvm_module);
-	for (unsigned int i = 0; i < c->naccels && !accel; i++) {
-		if (c->accel[i].state == CAPS_PRESENT)
-			accel = &c->accel[i];
-	}
-	snprintf(h.accel, sizeof(h.accel), "none");
-	if (accel)
-		to_slug(accel->name, h.accel, sizeof(h.accel));
-	else if (c->naccels > 0)
-		accel = &c->accel[strcmp(c->kvm_module, "kvm_amd") == 0 && c->naccels > 1];
-	if (accel)
-		snprintf(h.accel_reason, sizeof(h.accel_reason), "%s: %s", accel->name,
-			 accel->reason);
 	free(c);
 	*ret = h;
 	return 0;

@@ -12,8 +12,6 @@ struct perf_host {
 	unsigned int cpus;
 	char kernel[128];
 	char kvm_module[64];
-	char accel[40]; /* "intel-pml"; "none" */
-	char accel_reason[160];
 };
 
 /* -errno with text when /dev/kvm cannot be used. */

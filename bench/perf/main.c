@@ -27,23 +27,23 @@ static int skip(const struct perf_host *h, const struct perf_options *o, const c
 		const char *why)
 {
 	if (o->json_lines)
-		return report_json_skipped(stdout, h, name, why);
+		return report_json_skipped(stdout, h, o, name, why);
 	printf("Backend: %s\nskipped: %s\n\n", name, why);
 	return 0;
 }
 
-/* 1: ran, 0: not on this host, -1: told on stderr why it failed. */
-static int run_backend(const struct perf_host *h, const struct perf_options *o, const char *name)
+/* 1: ran, 0: not on this host and why in @err, -1: told on stderr why it failed. */
+static int run_backend(const struct perf_host *h, const struct perf_options *o, const char *name,
+		       struct err *err)
 {
 	struct perf_result result;
-	struct err err = { 0 };
 	uint64_t missed;
-	int r = perf_run(o, name, &result, &err);
+	int r = perf_run(o, name, &result, err);
 
 	if (r == -EOPNOTSUPP && !o->backends_asked)
-		return skip(h, o, name, err.msg);
+		return skip(h, o, name, err->msg);
 	if (r < 0) {
-		fprintf(stderr, "dirty-log-perf: %s: %s\n", name, err.msg);
+		fprintf(stderr, "dirty-log-perf: %s: %s\n", name, err->msg);
 		return -1;
 	}
 	if (o->json_lines)
@@ -83,12 +83,12 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	for (unsigned int i = 0; i < o.nbackends; i++) {
-		int r = run_backend(&h, &o, o.backend[i]);
+		int r = run_backend(&h, &o, o.backend[i], &err);
 
 		ran += r > 0;
 		failed = failed || r < 0;
 	}
 	if (ran == 0 && !failed)
-		fputs("dirty-log-perf: this host offers none of the backends\n", stderr);
+		fprintf(stderr, "dirty-log-perf: no backend ran: %s\n", err.msg);
 	return ran > 0 && !failed ? 0 : 1;
 }

@@ -31,6 +31,7 @@ const char perf_usage[] =
 	"  -m MODE   guest mode: " PERF_MODE " (64-bit, pages of 4 KiB) is the one there is\n"
 	"  -c LIST   vCPU i runs on the i-th host CPU of the list\n"
 	"  -B LIST   backends: bitmap, manual, ring, ring,entries=N, uffd (all that the host has)\n"
+	"  --dirty-accel auto|on|off   hardware beneath the backends (auto); on: those that have none do not run\n"
 	"  --json-lines   one JSON object a backend instead of text\n"
 	"  --timeout S    give up on a pass after so many seconds (600)\n";
 
@@ -141,7 +142,7 @@ static int default_backends(struct perf_options *o, bool no_manual, struct err *
 	return 0;
 }
 
-enum long_option { OPTION_JSON_LINES = 256, OPTION_TIMEOUT };
+enum long_option { OPTION_JSON_LINES = 256, OPTION_TIMEOUT, OPTION_ACCEL };
 
 static int take_number(int c, const char *value, struct perf_options *o, struct err *err)
 {
@@ -206,6 +207,8 @@ static int take(int c, const char *value, struct perf_options *o, bool *no_manua
 	case 'c':
 		o->pin = value;
 		return 0;
+	case OPTION_ACCEL:
+		return dirty_accel_parse(value, &o->accel, err);
 	case OPTION_JSON_LINES:
 		o->json_lines = true;
 		return 0;
@@ -220,6 +223,7 @@ int perf_options_parse(int argc, char **argv, struct perf_options *ret,
 	static const struct option longs[] = {
 		{ "json-lines", no_argument, NULL, OPTION_JSON_LINES },
 		{ "timeout", required_argument, NULL, OPTION_TIMEOUT },
+		{ "dirty-accel", required_argument, NULL, OPTION_ACCEL },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};

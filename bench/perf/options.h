@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "vmm/dirty.h"
 #include "vmm/gmem.h"
 
 /* The command line of dirty-log-perf: the options of the kernel's dirty_log_perf_test, and a few of its own (docs/bench-dirty-log.md). */
@@ -31,6 +32,7 @@ struct perf_options {
 	bool overlap;
 	bool json_lines;
 	const char *pin;
+	enum dirty_accel_mode accel;
 	uint64_t timeout_ns; /* of one pass */
 	/* What dirty_parse takes. Of a list that was not asked for, backends that this host lacks are skipped. */
 	unsigned int nbackends;

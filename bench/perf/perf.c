@@ -176,9 +176,11 @@ static int run_phases(struct bench *b, struct perf_result *ret, struct err *err)
 static int create(struct bench *b, const char *name, struct err *err)
 {
 	struct gmem_config mem;
-	struct tiny_config config = {
-		.ncpus = b->o->vcpus, .mem = &mem, .pin = b->o->pin, .program = TINY_PASS
-	};
+	struct tiny_config config = { .ncpus = b->o->vcpus,
+				      .mem = &mem,
+				      .pin = b->o->pin,
+				      .dirty_accel = b->o->accel,
+				      .program = TINY_PASS };
 	int r = dirty_parse(name, &config.dirty, &config.ring_entries, err);
 
 	if (r == 0)
@@ -209,6 +211,7 @@ int perf_run(const struct perf_options *o, const char *name, struct perf_result 
 	r = create(&b, name, err);
 	if (r == 0) {
 		ret->backend = b.d->ops->name;
+		ret->accel = b.d->accel;
 		ret->split_rearm = b.d->ops->flags & DIRTY_SPLIT_REARM;
 		ret->starts_full = b.d->ops->flags & DIRTY_STARTS_FULL;
 		r = run_phases(&b, ret, err);

@@ -26,6 +26,7 @@ struct perf_iteration {
 
 struct perf_result {
 	const char *backend;
+	struct dirty_accel accel;
 	bool split_rearm;
 	bool starts_full; /* the first log names every page */
 	uint64_t populate_ns;
@@ -43,7 +44,7 @@ struct perf_result {
 };
 
 /* Makes a VM with backend @name (see dirty_parse), goes through all phases and takes the VM down. @ret is the caller's for perf_result_fini. -EOPNOTSUPP where this host lacks
- * the backend. */
+ * the backend, or hardware beneath it that was asked for. */
 int perf_run(const struct perf_options *o, const char *name, struct perf_result *ret,
 	     struct err *err);
 void perf_result_fini(struct perf_result *r);

@@ -104,18 +104,19 @@ static int print_line(FILE *out, json_t *line)
 }
 
 /* What every line begins with. */
-static json_t *head(const struct perf_host *h, const char *backend)
+static json_t *head(const struct perf_host *h, const char *backend, const struct dirty_accel *accel)
 {
 	return json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s}", "bench",
-			 "dirty-log-perf", "version", 1, "backend", backend, "accel_asked", "auto",
-			 "accel", h->accel, "accel_reason", h->accel_reason, "machine", h->machine,
-			 "cpus", (int)h->cpus, "kernel", h->kernel, "kvm_module", h->kvm_module);
+			 "dirty-log-perf", "version", 1, "backend", backend, "accel_asked",
+			 dirty_accel_mode_name(accel->asked), "accel", accel->name, "accel_reason",
+			 accel->reason, "machine", h->machine, "cpus", (int)h->cpus, "kernel",
+			 h->kernel, "kvm_module", h->kvm_module);
 }
 
 int report_json(FILE *out, const struct perf_host *h, const struct perf_options *o,
 		const struct perf_result *r)
 {
-	json_t *line = head(h, r->backend);
+	json_t *line = head(h, r->backend, &r->accel);
 
 	if (!line)
 		return -ENOMEM;
@@ -134,9 +135,11 @@ int report_json(FILE *out, const struct perf_host *h, const struct perf_options 
 	return print_line(out, line);
 }
 
-int report_json_skipped(FILE *out, const struct perf_host *h, const char *backend, const char *why)
+int report_json_skipped(FILE *out, const struct perf_host *h, const struct perf_options *o,
+			const char *backend, const char *why)
 {
-	json_t *line = head(h, backend);
+	struct dirty_accel none = { .asked = o->accel, .name = "none", .reason = "did not run" };
+	json_t *line = head(h, backend, &none);
 
 	if (line)
 		json_object_set_new(line, "skipped", json_string(why));
@@ -188,6 +191,8 @@ void report_text(FILE *out, const struct perf_options *o, const struct perf_resu
 
 	fprintf(out, "Backend: %s\nTest iterations: %u\nTesting guest mode: " PERF_MODE "\n",
 		r->backend, r->niterations);
+	fprintf(out, "Hardware: %s (asked for: %s): %s\n", r->accel.name,
+		dirty_accel_mode_name(r->accel.asked), r->accel.reason);
 	fprintf(out, "Test memory: %u x %" PRIu64 " MiB, %s, %u slots, %u %% writes, %s%s\n",
 		o->vcpus, o->bytes_per_vcpu >> 20, o->backing_name, o->slots, o->write_percent,
 		o->random_order ? "random" : "sequential", o->overlap ? ", overlapping" : "");

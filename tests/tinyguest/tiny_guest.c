@@ -98,6 +98,7 @@ int tiny_create(const struct tiny_config *config, struct tiny *t, struct err *er
 	struct vm_config vc = { .ncpus = config->ncpus,
 				.dirty = config->dirty,
 				.ring_entries = config->ring_entries,
+				.dirty_accel = config->dirty_accel,
 				.pin = config->pin };
 	int r;
 

@@ -122,7 +122,7 @@ static void check_calls(const struct perf_options *o, const struct perf_result *
 }
 
 /* Without tracking hardware each page that is written again after it was protected is an exit, whatever the machine. */
-static void check_exits(const struct perf_result *r, const struct perf_host *h)
+static void check_exits(const struct perf_result *r)
 {
 	uint64_t vcpus = 0, iterations = 0;
 
@@ -136,7 +136,7 @@ static void check_exits(const struct perf_result *r, const struct perf_host *h)
 		const struct perf_iteration *it = &r->iteration[i];
 
 		iterations += it->exits.exits;
-		if (i > 0 && strcmp(h->accel, "none") == 0)
+		if (i > 0 && strcmp(r->accel.name, "none") == 0)
 			assert_true(it->exits.exits >= it->written);
 	}
 	assert_true(iterations > 0);
@@ -147,13 +147,10 @@ static void check_exits(const struct perf_result *r, const struct perf_host *h)
 static void run_all(const char *const *words)
 {
 	struct perf_options o;
-	struct perf_host h;
 	struct err err = { 0 };
 	unsigned int ran = 0;
 
 	parse(&o, words);
-	if (perf_host_probe(&h, &err) < 0)
-		fail_msg("%s", err.msg);
 	for (unsigned int i = 0; i < o.nbackends; i++) {
 		struct perf_result r;
 		int e = perf_run(&o, o.backend[i], &r, &err);
@@ -168,7 +165,7 @@ static void run_all(const char *const *words)
 		assert_string_equal(r.backend, o.backend[i]);
 		check_pages(&o, &r);
 		check_calls(&o, &r);
-		check_exits(&r, &h);
+		check_exits(&r);
 		ran++;
 		perf_result_fini(&r);
 	}
