@@ -37,13 +37,14 @@ const char *sim_mode_name(enum sim_mode m)
 #name, offsetof(struct sim_costs, name) \
 	}
 const struct sim_cost_field sim_cost_fields[] = {
-	COST(visit_ns),       COST(visit_random_ns), COST(fault_ns),        COST(fault_random_ns),
-	COST(fault_hold_ns),  COST(lock_bounce_ns),  COST(log_ns),          COST(full_ns),
-	COST(full_entry_ns),  COST(arm_page_ns),     COST(ring_full_ns),    COST(kick_ns),
-	COST(pass_ns),        COST(get_call_ns),     COST(get_word_ns),     COST(get_page_ns),
-	COST(get_random_ns),  COST(scan_page_ns),    COST(clear_call_ns),   COST(clear_word_ns),
-	COST(clear_page_ns),  COST(clear_random_ns), COST(flush_ns),        COST(enable_call_ns),
-	COST(enable_page_ns), COST(disable_call_ns), COST(disable_page_ns),
+	COST(read_fault_ns),   COST(clear_run_ns),    COST(visit_ns),       COST(visit_random_ns),
+	COST(fault_ns),        COST(fault_random_ns), COST(fault_hold_ns),  COST(lock_bounce_ns),
+	COST(log_ns),          COST(full_ns),         COST(full_entry_ns),  COST(arm_page_ns),
+	COST(ring_full_ns),    COST(kick_ns),         COST(pass_ns),        COST(get_call_ns),
+	COST(get_word_ns),     COST(get_page_ns),     COST(get_random_ns),  COST(scan_page_ns),
+	COST(clear_call_ns),   COST(clear_word_ns),   COST(clear_page_ns),  COST(clear_random_ns),
+	COST(flush_ns),        COST(enable_call_ns),  COST(enable_page_ns), COST(disable_call_ns),
+	COST(disable_page_ns),
 };
 const unsigned int sim_ncost_fields = ARRAY_LEN(sim_cost_fields);
 

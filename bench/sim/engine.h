@@ -14,6 +14,7 @@ enum page_bits {
 	PAGE_LOGGED = 1 << 2, /* written since it was rearmed: the next reading delivers it */
 	PAGE_TAKEN = 1 << 3, /* delivered, and to be rearmed by the next clear (see sim_splits) */
 	PAGE_RANDOM = 1 << 4, /* its first write came in random order */
+	PAGE_GONE = 1 << 5, /* UFFD: rearming unmapped it from the guest, so that reads fault too */
 };
 
 enum pending { PENDING_NOTHING, PENDING_ACCESS, PENDING_FAULT, PENDING_RING_FULL };
@@ -74,7 +75,9 @@ static inline bool sim_splits(const struct sim *s)
 void sim_pages_start(struct sim *s);
 /* True when the write went through at *ret_ns of cost; false when it faults. */
 bool sim_page_write(struct sim *s, struct vcpu *v, uint64_t page, double *ret_ns);
-/* The handling of a fault under the lock: logs the page; how many neighbours it armed. */
+/* A read: true when it went through, false when it faults. */
+bool sim_page_read(struct sim *s, uint64_t page);
+/* The handling of a write's fault under the lock: logs the page; how many neighbours it armed. */
 uint64_t sim_page_fault(struct sim *s, struct vcpu *v, uint64_t page);
 /* A page's next write shows again. */
 void sim_page_rearm(struct sim *s, uint64_t page);

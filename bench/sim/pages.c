@@ -82,6 +82,14 @@ bool sim_page_write(struct sim *s, struct vcpu *v, uint64_t page, double *ret_ns
 	return true;
 }
 
+bool sim_page_read(struct sim *s, uint64_t page)
+{
+	if (!(s->pages[page] & PAGE_GONE))
+		return true;
+	s->pages[page] &= (uint8_t)~PAGE_GONE;
+	return false;
+}
+
 uint64_t sim_page_fault(struct sim *s, struct vcpu *v, uint64_t page)
 {
 	uint64_t armed = 0, first, end;
@@ -110,5 +118,9 @@ void sim_page_rearm(struct sim *s, uint64_t page)
 	/* The combined log protects a page that it rearms, and stops scanning it. */
 	if (s->c->accel == SIM_COMBINED && (s->pages[page] & PAGE_ARMED))
 		s->scannable--;
-	s->pages[page] = hardware_notes_all(s) ? PAGE_ARMED : 0;
+	/* userfaultfd protects the process's page table, and KVM's mapping goes with the old entry. */
+	if (s->c->backend == SIM_UFFD)
+		s->pages[page] = PAGE_GONE;
+	else
+		s->pages[page] = hardware_notes_all(s) ? PAGE_ARMED : 0;
 }

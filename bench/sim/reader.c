@@ -21,11 +21,19 @@ static bool has_buffer(const struct sim *s)
 	return s->c->accel == SIM_PML || s->c->accel == SIM_HDBSS;
 }
 
-/* Hands every logged page of [first, end) to @act. Eight pages at a time where nothing is logged. */
-static uint64_t each_logged(struct sim *s, uint64_t first, uint64_t end, uint8_t with,
-			    uint64_t *ret_random, void (*act)(struct sim *, uint64_t))
+/* What a walk through the log came upon. */
+struct walk {
+	uint64_t pages;
+	uint64_t random; /* of them, those first written in random order */
+	uint64_t runs; /* of pages that are neighbours */
+};
+
+/* Hands every page of [first, end) with the bit @with to @act. Eight pages at a time where there are none. */
+static struct walk walk(struct sim *s, uint64_t first, uint64_t end, uint8_t with,
+			void (*act)(struct sim *, uint64_t))
 {
-	uint64_t n = 0, random = 0;
+	uint64_t next = UINT64_MAX;
+	struct walk w = { 0 };
 
 	for (uint64_t i = first; i < end; i++) {
 		if (i % 8 == 0 && i + 8 <= end) {
@@ -39,12 +47,13 @@ static uint64_t each_logged(struct sim *s, uint64_t first, uint64_t end, uint8_t
 		}
 		if (!(s->pages[i] & with))
 			continue;
-		n++;
-		random += (s->pages[i] & PAGE_RANDOM) != 0;
+		w.pages++;
+		w.random += (s->pages[i] & PAGE_RANDOM) != 0;
+		w.runs += i != next;
+		next = i + 1;
 		act(s, i);
 	}
-	*ret_random = random;
-	return n;
+	return w;
 }
 
 static void take(struct sim *s, uint64_t page)
@@ -52,24 +61,20 @@ static void take(struct sim *s, uint64_t page)
 	s->pages[page] |= PAGE_TAKEN;
 }
 
-static void nothing(struct sim *s, uint64_t page)
-{
-	(void)s;
-	(void)page;
-}
-
 double sim_harvest_rings(struct sim *s)
 {
-	uint64_t entries = 0, random;
+	uint64_t entries = 0;
+	struct walk w;
 
 	for (unsigned int i = 0; i < s->c->vcpus; i++) {
 		entries += s->vcpus[i].in_ring;
 		s->vcpus[i].in_ring = 0;
 	}
 	/* What a hardware buffer still holds is in no ring yet, but in the log of this model: it counts as harvested, and costs when its buffer is emptied. */
-	s->ring_harvested += each_logged(s, 0, s->npages, PAGE_LOGGED, &random, sim_page_rearm);
+	w = walk(s, 0, s->npages, PAGE_LOGGED, sim_page_rearm);
+	s->ring_harvested += w.pages;
 	return (double)entries * s->c->costs.get_page_ns +
-	       (double)random * s->c->costs.get_random_ns;
+	       (double)w.random * s->c->costs.get_random_ns;
 }
 
 static double get_ring(struct sim *s, uint64_t *ret_found)
@@ -94,18 +99,18 @@ double sim_get(struct sim *s, double now_ns, bool running, uint64_t *ret_found)
 	bool rearms = !sim_splits(s);
 	double ns = scan_ns(s);
 	bool locks = ns > 0 || rearms;
-	uint64_t random;
 
 	if (has_buffer(s))
 		kick(s, running);
 	if (s->c->backend == SIM_RING) {
 		ns = get_ring(s, ret_found);
 	} else {
-		*ret_found = each_logged(s, 0, s->npages, PAGE_LOGGED, &random,
-					 rearms ? sim_page_rearm : take);
+		struct walk w = walk(s, 0, s->npages, PAGE_LOGGED, rearms ? sim_page_rearm : take);
+
+		*ret_found = w.pages;
 		ns += s->c->slots * c->get_call_ns +
 		      (double)((s->npages + 63) / 64) * c->get_word_ns +
-		      (double)*ret_found * c->get_page_ns + (double)random * c->get_random_ns;
+		      (double)w.pages * c->get_page_ns + (double)w.random * c->get_random_ns;
 	}
 	if (rearms && *ret_found > 0) {
 		ns += c->flush_ns;
@@ -120,15 +125,15 @@ double sim_clear(struct sim *s, double now_ns, bool running, uint64_t first)
 {
 	const struct sim_costs *c = &s->c->costs;
 	uint64_t end = MIN(first + s->c->clear_chunk_pages, s->npages);
-	uint64_t random, n;
+	struct walk w = walk(s, first, end, PAGE_TAKEN, sim_page_rearm);
 	double ns;
 
 	/* Nothing to clear, no call. */
-	if (each_logged(s, first, end, PAGE_TAKEN, &random, nothing) == 0)
+	if (w.pages == 0)
 		return 0;
-	n = each_logged(s, first, end, PAGE_TAKEN, &random, sim_page_rearm);
 	ns = c->clear_call_ns + (double)((end - first + 63) / 64) * c->clear_word_ns +
-	     (double)n * c->clear_page_ns + (double)random * c->clear_random_ns + c->flush_ns;
+	     (double)w.pages * c->clear_page_ns + (double)w.random * c->clear_random_ns +
+	     (double)w.runs * c->clear_run_ns + c->flush_ns;
 	kick(s, running);
 	return sim_lock(s, NO_OWNER, now_ns, ns) - now_ns;
 }

@@ -35,6 +35,7 @@ struct sim_costs {
 	double fault_ns; /* a write-protection fault of one vCPU alone, mmu_lock included */
 	double fault_random_ns; /* on top, in random order */
 	double fault_hold_ns; /* the part of fault_ns under mmu_lock: others wait for it */
+	double read_fault_ns; /* UFFD: a read of a page that rearming unmapped */
 	double lock_bounce_ns; /* longer under the lock when another vCPU had it before */
 	double log_ns; /* hardware sets a page's dirty state, or logs the page */
 	double full_ns; /* the exit on a full hardware buffer */
@@ -53,6 +54,7 @@ struct sim_costs {
 	double clear_word_ns;
 	double clear_page_ns; /* for each page rearmed */
 	double clear_random_ns;
+	double clear_run_ns; /* for each run of pages rearmed that are neighbours */
 	double flush_ns; /* a TLB flush after rearming */
 	double enable_call_ns, enable_page_ns; /* switching logging on: a slot, a page */
 	double disable_call_ns, disable_page_ns;
@@ -91,7 +93,7 @@ struct sim_config {
 struct sim_counts {
 	uint64_t visits, writes;
 	uint64_t logged; /* pages that entered the log: first writes since they were rearmed */
-	uint64_t faults; /* write protection, spurious ones included */
+	uint64_t faults; /* write protection, spurious ones and UFFD's reads included */
 	uint64_t full_exits; /* hardware buffer */
 	uint64_t ring_full_exits;
 	uint64_t kicks; /* running vCPUs interrupted */

@@ -51,8 +51,14 @@ static void touch(struct sim *s, struct vcpu *v)
 		return;
 	s->counts.visits++;
 	s->counts.writes += v->next.write;
-	if (!v->next.write)
+	if (!v->next.write) {
+		if (!sim_page_read(s, v->next.page)) {
+			s->counts.faults++;
+			s->counts.fault_ns += s->c->costs.read_fault_ns;
+			v->now_ns += s->c->costs.read_fault_ns;
+		}
 		return;
+	}
 	if (sim_page_write(s, v, v->next.page, &ns))
 		v->now_ns += ns;
 	else

@@ -215,6 +215,32 @@ static void test_overlap(void **state)
 	sim_result_fini(&r);
 }
 
+/* Userfaultfd: rearming unmaps, so that the first access to such a page faults even if it reads, once. Clearing costs by runs of neighbours. */
+static void test_uffd(void **state)
+{
+	struct sim_config c = passes(SIM_UFFD, SIM_WP);
+	struct sim_result r;
+
+	(void)state;
+	c.pattern.write_percent = 0;
+	c.costs = (struct sim_costs){ .fault_ns = 1000, .read_fault_ns = 100, .clear_run_ns = 7 };
+	r = run_ok(&c);
+	assert_int_equal(r.steps[0].counts.faults, 0);
+	assert_int_equal(r.steps[1].counts.faults, PAGES);
+	assert_int_equal(r.steps[2].counts.faults, 0);
+	assert_ns(r.steps[1].dirty_ns, PAGES * 100.0);
+	assert_ns(r.steps[0].clear_ns, 7);
+	assert_int_equal(r.steps[1].found, 0);
+	assert_ns(r.steps[1].clear_ns, 0);
+	sim_result_fini(&r);
+	c.pattern = (struct sim_pattern){ .kind = SIM_SPARSE, .write_percent = 100, .stride = 4 };
+	r = run_ok(&c);
+	assert_int_equal(r.steps[1].counts.faults, PAGES / 4);
+	assert_int_equal(r.steps[1].found, PAGES / 4);
+	assert_ns(r.steps[1].clear_ns, PAGES / 4 * 7.0);
+	sim_result_fini(&r);
+}
+
 /* Half of the steps write, half of those pages only once: n draws out of n pages leave about 1 / e of them out. */
 static void test_random(void **state)
 {
@@ -417,6 +443,7 @@ int main(void)
 		cmocka_unit_test(test_lock),
 		cmocka_unit_test(test_overlap),
 		cmocka_unit_test(test_random),
+		cmocka_unit_test(test_uffd),
 		cmocka_unit_test(test_run_loss),
 		cmocka_unit_test(test_reader_holds_lock),
 		cmocka_unit_test(test_kicks),
