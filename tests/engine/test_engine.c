@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -12,264 +13,219 @@
 
 /* The real sender and receiver over a socket pair, with VMs that are only memory. */
 
-static void move_once(struct attempt *a, unsigned int hot_pages, struct fake_destination *d,
-		      struct fake_source *s)
+/* What each test begins with: defaults, and a source whose writer is yet to be started by begin. */
+struct fixture {
+	struct fake_source s;
+	struct fake_destination d;
+	struct attempt a;
+};
+
+static int set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return -1;
+	attempt_defaults(&f->a);
+	*state = f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+
+	fake_destination_fini(&f->d);
+	fake_source_fini(&f->s);
+	free(f);
+	return 0;
+}
+
+static void attempt(struct fixture *f)
 {
 	struct transport *x, *y;
 
-	fake_source_init(s, hot_pages);
 	transport_pair(&x, &y);
-	attempt_run(a, s, d, x, y);
-	assert_one_owner(a, s, d);
+	attempt_run(&f->a, &f->s, &f->d, x, y);
+	assert_one_owner(&f->a, &f->s, &f->d);
+}
+
+static void move_once(struct fixture *f, unsigned int hot_pages)
+{
+	fake_source_init(&f->s, hot_pages);
+	attempt(f);
 }
 
 static void test_idle(void **state)
 {
-	struct fake_destination d = { 0 };
-	struct fake_source s;
-	struct attempt a;
+	struct fixture *f = *state;
 
-	(void)state;
-	attempt_defaults(&a);
-	move_once(&a, 0, &d, &s);
-	assert_int_equal(a.send_rc, 0);
-	assert_int_equal(a.report.result, MIG_COMPLETED);
+	move_once(f, 0);
+	assert_int_equal(f->a.send_rc, 0);
+	assert_int_equal(f->a.report.result, MIG_COMPLETED);
 	/* A third holds noise, the rest is zero: written or not, no zero page travels as data. */
-	assert_int_equal(a.received.pages, FAKE_PAGES / 3);
-	assert_int_equal(a.received.zero_pages, FAKE_PAGES - FAKE_PAGES / 3);
-	assert_int_equal(a.received.unproven_seen, 0);
-	assert_int_equal(a.report.round[0].pages, FAKE_PAGES / 3);
-	assert_int_equal(a.report.bytes_sent, a.received.bytes);
-	fake_destination_fini(&d);
-	fake_source_fini(&s);
+	assert_int_equal(f->a.received.pages, FAKE_PAGES / 3);
+	assert_int_equal(f->a.received.zero_pages, FAKE_PAGES - FAKE_PAGES / 3);
+	assert_int_equal(f->a.received.unproven_seen, 0);
+	assert_int_equal(f->a.report.round[0].pages, FAKE_PAGES / 3);
+	assert_int_equal(f->a.report.bytes_sent, f->a.received.bytes);
 }
 
 static void test_writer(void **state)
 {
-	(void)state;
-	for (unsigned int i = 0; i < 20; i++) {
-		struct fake_destination d = { 0 };
-		struct fake_source s;
-		struct attempt a;
+	struct fixture *f = *state;
 
-		attempt_defaults(&a);
-		move_once(&a, 1u << (i % 11), &d, &s);
-		assert_int_equal(a.send_rc, 0);
-		assert_true(a.report.nrounds >= 2);
-		fake_destination_fini(&d);
-		fake_source_fini(&s);
+	move_once(f, 1);
+	for (unsigned int i = 1; i < 20; i++) {
+		assert_int_equal(f->a.send_rc, 0);
+		assert_true(f->a.report.nrounds >= 2);
+		tear_down(state);
+		set_up(state);
+		f = *state;
+		move_once(f, 1u << (i % 11));
 	}
+	assert_int_equal(f->a.send_rc, 0);
 }
 
 static void test_exits_are_reported(void **state)
 {
-	struct fake_destination d = { 0 };
-	struct fake_source s;
-	struct attempt a;
+	struct fixture *f = *state;
 	uint64_t dirtied = 0;
 
-	(void)state;
-	attempt_defaults(&a);
-	move_once(&a, 256, &d, &s);
-	assert_int_equal(a.send_rc, 0);
-	for (unsigned int i = 0; i + 1 < a.report.nrounds; i++) {
-		const struct mig_round *r = &a.report.round[i];
+	move_once(f, 256);
+	assert_int_equal(f->a.send_rc, 0);
+	for (unsigned int i = 0; i + 1 < f->a.report.nrounds; i++) {
+		const struct mig_round *r = &f->a.report.round[i];
 
 		assert_true(r->exits.exits_known && r->exits.faults_known);
 		assert_int_equal(r->exits.exits, 100);
 		assert_int_equal(r->exits.faults, 10);
 		dirtied += r->dirty_pages;
 	}
-	assert_false(a.report.round[a.report.nrounds - 1].exits.exits_known);
+	assert_false(f->a.report.round[f->a.report.nrounds - 1].exits.exits_known);
 	/* Asked at the start, after each live round, and once the vCPUs have stopped. */
-	assert_int_equal(a.report.exits.exits, 100 * a.report.nrounds);
-	assert_int_equal(a.report.exits.faults, 10 * a.report.nrounds);
-	assert_true(a.report.pages_dirtied >= dirtied);
-	assert_string_equal(a.report.exits_reason, "");
-	fake_destination_fini(&d);
-	fake_source_fini(&s);
+	assert_int_equal(f->a.report.exits.exits, 100 * f->a.report.nrounds);
+	assert_int_equal(f->a.report.exits.faults, 10 * f->a.report.nrounds);
+	assert_true(f->a.report.pages_dirtied >= dirtied);
+	assert_string_equal(f->a.report.exits_reason, "");
 }
 
 static void test_exits_unknown_are_no_zero(void **state)
 {
-	struct fake_destination d = { 0 };
-	struct fake_source s;
-	struct transport *x, *y;
-	struct attempt a;
+	struct fixture *f = *state;
 
-	(void)state;
-	attempt_defaults(&a);
-	fake_source_init(&s, 16);
-	s.no_exit_counts = true;
-	transport_pair(&x, &y);
-	attempt_run(&a, &s, &d, x, y);
-	assert_int_equal(a.send_rc, 0);
-	assert_false(a.report.exits.exits_known || a.report.exits.faults_known);
-	assert_false(a.report.round[0].exits.exits_known);
-	assert_string_equal(a.report.exits_reason, "fake: no statistics");
-	fake_destination_fini(&d);
-	fake_source_fini(&s);
+	fake_source_init(&f->s, 16);
+	f->s.no_exit_counts = true;
+	attempt(f);
+	assert_int_equal(f->a.send_rc, 0);
+	assert_false(f->a.report.exits.exits_known || f->a.report.exits.faults_known);
+	assert_false(f->a.report.round[0].exits.exits_known);
+	assert_string_equal(f->a.report.exits_reason, "fake: no statistics");
 }
 
 static void test_compressed(void **state)
 {
-	struct fake_destination d = { 0 };
-	struct fake_source s;
-	struct attempt a;
+	struct fixture *f = *state;
 
-	(void)state;
-	attempt_defaults(&a);
-	a.params.compress = MIG_COMPRESS_ZLIB;
-	a.params.workers = 2;
-	move_once(&a, 512, &d, &s);
-	assert_int_equal(a.send_rc, 0);
-	assert_true(a.received.zpages > 0); /* pages that were zero but for one word */
-	fake_destination_fini(&d);
-	fake_source_fini(&s);
+	f->a.params.compress = MIG_COMPRESS_ZLIB;
+	f->a.params.workers = 2;
+	move_once(f, 512);
+	assert_int_equal(f->a.send_rc, 0);
+	assert_true(f->a.received.zpages > 0); /* pages that were zero but for one word */
 }
 
 static void test_refused_before_memory(void **state)
 {
-	struct fake_destination d = { .fail_prepare = true };
-	struct fake_source s;
-	struct attempt a;
+	struct fixture *f = *state;
 
-	(void)state;
-	attempt_defaults(&a);
-	move_once(&a, 16, &d, &s);
-	assert_int_equal(a.send_rc, -EREMOTEIO);
-	assert_non_null(strstr(a.send_err.msg, "no memory for 8 MiB"));
-	assert_int_equal(a.report.nrounds, 0);
-	assert_true(atomic_load(&s.running));
-	fake_destination_fini(&d);
-	fake_source_fini(&s);
+	f->d.fail_prepare = true;
+	move_once(f, 16);
+	assert_int_equal(f->a.send_rc, -EREMOTEIO);
+	assert_non_null(strstr(f->a.send_err.msg, "no memory for 8 MiB"));
+	assert_int_equal(f->a.report.nrounds, 0);
+	assert_true(atomic_load(&f->s.running));
 }
 
 static void test_refused_state(void **state)
 {
-	struct fake_destination d = { .fail_load = true };
-	struct fake_source s;
-	struct attempt a;
+	struct fixture *f = *state;
 
-	(void)state;
-	attempt_defaults(&a);
-	move_once(&a, 16, &d, &s);
-	assert_int_equal(a.send_rc, -EREMOTEIO);
-	assert_non_null(strstr(a.send_err.msg, "a machine nobody built"));
-	assert_true(atomic_load(&s.running));
-	fake_destination_fini(&d);
-	fake_source_fini(&s);
+	f->d.fail_load = true;
+	move_once(f, 16);
+	assert_int_equal(f->a.send_rc, -EREMOTEIO);
+	assert_non_null(strstr(f->a.send_err.msg, "a machine nobody built"));
+	assert_true(atomic_load(&f->s.running));
 }
 
 static void test_refused_after_commit(void **state)
 {
-	struct fake_destination d = { .fail_start = true };
-	struct fake_source s;
-	struct attempt a;
+	struct fixture *f = *state;
 
-	(void)state;
-	attempt_defaults(&a);
-	move_once(&a, 16, &d, &s);
-	assert_int_equal(a.send_rc, -EREMOTEIO);
-	assert_non_null(strstr(a.send_err.msg, "vCPU 0 does not start"));
-	assert_true(atomic_load(&s.running));
-	assert_int_not_equal(a.receive_rc, 0);
-	fake_destination_fini(&d);
-	fake_source_fini(&s);
+	f->d.fail_start = true;
+	move_once(f, 16);
+	assert_int_equal(f->a.send_rc, -EREMOTEIO);
+	assert_non_null(strstr(f->a.send_err.msg, "vCPU 0 does not start"));
+	assert_true(atomic_load(&f->s.running));
+	assert_int_not_equal(f->a.receive_rc, 0);
 }
 
 static void test_cancel_at_the_last_moment(void **state)
 {
-	struct fake_destination d = { 0 };
-	struct fake_source s;
-	struct transport *x, *y;
-	struct attempt a;
+	struct fixture *f = *state;
 
-	(void)state;
-	attempt_defaults(&a);
-	fake_source_init(&s, 16);
-	s.cancel_at_commit = true;
-	transport_pair(&x, &y);
-	attempt_run(&a, &s, &d, x, y);
-	assert_one_owner(&a, &s, &d);
-	assert_int_equal(a.send_rc, -ECANCELED);
-	assert_int_equal(a.report.result, MIG_CANCELLED);
-	assert_true(d.loaded);
-	assert_false(d.running);
-	assert_non_null(strstr(a.receive_err.msg, "cancelled"));
+	fake_source_init(&f->s, 16);
+	f->s.cancel_at_commit = true;
+	attempt(f);
+	assert_int_equal(f->a.send_rc, -ECANCELED);
+	assert_int_equal(f->a.report.result, MIG_CANCELLED);
+	assert_true(f->d.loaded);
+	assert_false(f->d.running);
+	assert_non_null(strstr(f->a.receive_err.msg, "cancelled"));
 
 	/* And again at once, to a new destination. */
-	fake_destination_fini(&d);
-	s.cancel_at_commit = false;
-	attempt_defaults(&a);
-	transport_pair(&x, &y);
-	attempt_run(&a, &s, &d, x, y);
-	assert_one_owner(&a, &s, &d);
-	assert_int_equal(a.send_rc, 0);
-	fake_destination_fini(&d);
-	fake_source_fini(&s);
+	fake_destination_fini(&f->d);
+	f->s.cancel_at_commit = false;
+	attempt_defaults(&f->a);
+	attempt(f);
+	assert_int_equal(f->a.send_rc, 0);
 }
 
 static void test_cancel_early(void **state)
 {
-	struct fake_destination d = { 0 };
-	struct fake_source s;
-	struct transport *x, *y;
-	struct attempt a;
+	struct fixture *f = *state;
 
-	(void)state;
-	attempt_defaults(&a);
-	fake_source_init(&s, 16);
-	atomic_store(&s.cancel, true);
-	transport_pair(&x, &y);
-	attempt_run(&a, &s, &d, x, y);
-	assert_one_owner(&a, &s, &d);
-	assert_int_equal(a.send_rc, -ECANCELED);
-	assert_int_equal(a.report.nrounds, 0);
-	fake_destination_fini(&d);
-	fake_source_fini(&s);
+	fake_source_init(&f->s, 16);
+	atomic_store(&f->s.cancel, true);
+	attempt(f);
+	assert_int_equal(f->a.send_rc, -ECANCELED);
+	assert_int_equal(f->a.report.nrounds, 0);
 }
 
 static void test_save_fails(void **state)
 {
-	struct fake_destination d = { 0 };
-	struct fake_source s;
-	struct transport *x, *y;
-	struct attempt a;
+	struct fixture *f = *state;
 
-	(void)state;
-	attempt_defaults(&a);
-	fake_source_init(&s, 16);
-	s.fail_save = true;
-	transport_pair(&x, &y);
-	attempt_run(&a, &s, &d, x, y);
-	assert_one_owner(&a, &s, &d);
-	assert_int_equal(a.send_rc, -EIO);
-	assert_int_equal(a.report.nrounds, 0); /* the trial finds it before any memory moves */
-	assert_non_null(strstr(a.receive_err.msg, "cannot save"));
-	fake_destination_fini(&d);
-	fake_source_fini(&s);
+	fake_source_init(&f->s, 16);
+	f->s.fail_save = true;
+	attempt(f);
+	assert_int_equal(f->a.send_rc, -EIO);
+	assert_int_equal(f->a.report.nrounds, 0); /* the trial finds it before any memory moves */
+	assert_non_null(strstr(f->a.receive_err.msg, "cannot save"));
 }
 
 /* The user's timeout counts within a round too, which here would take minutes. */
 static void test_timeout_within_round(void **state)
 {
-	struct fake_destination d = { 0 };
-	struct fake_source s;
-	struct attempt a;
+	struct fixture *f = *state;
 
-	(void)state;
-	attempt_defaults(&a);
-	a.params.policy.switch_on_timeout = false;
-	a.params.policy.timeout_ns = 100 * NS_PER_MS;
-	a.params.max_bandwidth = 1 << 20;
-	move_once(&a, 16, &d, &s);
-	assert_int_equal(a.send_rc, -ETIMEDOUT);
-	assert_int_equal(a.report.nrounds, 0);
-	assert_non_null(strstr(a.send_err.msg, "timeout"));
-	assert_non_null(strstr(a.receive_err.msg, "timeout"));
-	fake_destination_fini(&d);
-	fake_source_fini(&s);
+	f->a.params.policy.switch_on_timeout = false;
+	f->a.params.policy.timeout_ns = 100 * NS_PER_MS;
+	f->a.params.max_bandwidth = 1 << 20;
+	move_once(f, 16);
+	assert_int_equal(f->a.send_rc, -ETIMEDOUT);
+	assert_int_equal(f->a.report.nrounds, 0);
+	assert_non_null(strstr(f->a.send_err.msg, "timeout"));
+	assert_non_null(strstr(f->a.receive_err.msg, "timeout"));
 }
 
 struct patience {
@@ -291,44 +247,38 @@ static void test_many_rounds(void **state)
 {
 	struct patience p = { .rounds = 0 };
 	const struct mig_observer observer = { .round = give_in, .opaque = &p };
-	struct fake_destination d = { 0 };
-	struct fake_source s;
-	struct attempt a;
+	struct fixture *f = *state;
 
-	(void)state;
 	atomic_init(&p.ceiling_ns, 0);
-	attempt_defaults(&a);
-	a.params.policy.switch_on_timeout = false;
-	a.params.policy.timeout_ns = 1000 * NS_PER_S;
-	a.params.max_downtime_ns = &p.ceiling_ns;
-	a.observer = &observer;
-	move_once(&a, 16, &d, &s);
-	if (a.send_rc)
-		fail_msg("%s", a.send_err.msg);
-	assert_int_equal(a.report.nrounds, MIG_MAX_ROUNDS);
-	assert_int_equal(a.report.round[MIG_MAX_ROUNDS - 1].number, p.rounds);
-	assert_int_equal(p.rounds, a.received.rounds);
+	f->a.params.policy.switch_on_timeout = false;
+	f->a.params.policy.timeout_ns = 1000 * NS_PER_S;
+	f->a.params.max_downtime_ns = &p.ceiling_ns;
+	f->a.observer = &observer;
+	move_once(f, 16);
+	if (f->a.send_rc)
+		fail_msg("%s", f->a.send_err.msg);
+	assert_int_equal(f->a.report.nrounds, MIG_MAX_ROUNDS);
+	assert_int_equal(f->a.report.round[MIG_MAX_ROUNDS - 1].number, p.rounds);
+	assert_int_equal(p.rounds, f->a.received.rounds);
 	assert_true(p.rounds > MIG_MAX_ROUNDS);
-	fake_destination_fini(&d);
-	fake_source_fini(&s);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_idle),
-		cmocka_unit_test(test_writer),
-		cmocka_unit_test(test_exits_are_reported),
-		cmocka_unit_test(test_exits_unknown_are_no_zero),
-		cmocka_unit_test(test_compressed),
-		cmocka_unit_test(test_refused_before_memory),
-		cmocka_unit_test(test_refused_state),
-		cmocka_unit_test(test_refused_after_commit),
-		cmocka_unit_test(test_cancel_at_the_last_moment),
-		cmocka_unit_test(test_cancel_early),
-		cmocka_unit_test(test_save_fails),
-		cmocka_unit_test(test_many_rounds),
-		cmocka_unit_test(test_timeout_within_round),
+		cmocka_unit_test_setup_teardown(test_idle, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_writer, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_exits_are_reported, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_exits_unknown_are_no_zero, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_compressed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_refused_before_memory, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_refused_state, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_refused_after_commit, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_cancel_at_the_last_moment, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_cancel_early, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_save_fails, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_many_rounds, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_timeout_within_round, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
