@@ -49,7 +49,7 @@ def _arguments():
     p.add_argument("--quick", action="store_true", help="2 runs of 64M and 3 iterations, unless asked for otherwise; no figures to keep")
     p.add_argument("--timeout", default="600", metavar="S", help="of one pass of the guest (600)")
     p.add_argument("--published", action="store_true", help="the combined log's own table beside ours")
-    p.add_argument("--json", metavar="FILE", help="where everything is written (build/bench/dirty-log-perf.json)")
+    p.add_argument("--json", metavar="FILE", help="where everything is written (build/bench/dirty-log-perf.json; with --lines only where asked for)")
     p.add_argument("--svg", metavar="DIR", help="plots go there")
     p.add_argument("--lines", metavar="FILE", help="show lines that dirty-log-perf --json-lines printed elsewhere; nothing is measured")
     for name in ("--program", "--vmm", "--warm", "--out"):
@@ -62,7 +62,8 @@ def _arguments():
             setattr(a, key, value)
     if a.runs < 1:
         p.error("--runs: at least 1")
-    a.json = a.json or os.path.join(a.out, "dirty-log-perf.json")
+    if not a.lines:
+        a.json = a.json or os.path.join(a.out, "dirty-log-perf.json")
     return a
 
 
@@ -134,7 +135,8 @@ def measure(a):
 # ---- what people see ----
 
 def _label(row):
-    return row["backend"] + (f" ({row['accel']})" if row["accel"] != "none" else "")
+    ring = f" of {row['ring_entries']}" if row["ring_entries"] else ""
+    return row["backend"] + ring + (f" ({row['accel']})" if row["accel"] != "none" else "")
 
 
 def _tables(rows):
@@ -186,7 +188,7 @@ def show(rows, skipped, with_published):
         print(f"\n{workload}\non {machine}, Linux {kernel}, {module}; medians (least–greatest) of "
               f"{max(row['runs'] for row in group)} runs\n")
         for row in group:
-            print(f"  {row['backend']}: accelerator asked {row['accel_asked']}, in force {row['accel']}: {row['accel_reason']}"
+            print(f"  {_label(row)}: accelerator asked {row['accel_asked']}, in force {row['accel']}: {row['accel_reason']}"
                   + (f"; no exits: {row['no_counters']}" if row["no_counters"] else ""))
         print(f"\n{_phase_table(group)}\n\n{_call_table(group)}")
         if with_published:
@@ -235,15 +237,15 @@ def main():
     a = _arguments()
     loads = []
     host = facts.collect(a.vmm)
+    if not a.lines and host["load_at_start"][0] > 0.5:
+        print(f"dirty-log-perf: the machine is not quiet (load {host['load_at_start'][0]:.1f}): times will be off",
+              file=sys.stderr)
     try:
         if a.lines:
             with open(a.lines, encoding="utf-8", errors="replace") as f:
                 lines = f.readlines()
             skipped = dlp_rows.skipped_of_lines(lines)
         else:
-            if host["load_at_start"][0] > 0.5:
-                print(f"dirty-log-perf: the machine is not quiet (load {host['load_at_start'][0]:.1f}): times will be off",
-                      file=sys.stderr)
             lines, skipped, loads = measure(a)
         rows = dlp_rows.rows_from_lines(lines)
     except dlp_rows.BadLine as e:
@@ -252,12 +254,16 @@ def main():
         raise BenchError(str(e)) from e
     if not rows:
         raise BenchError(f"{a.lines}: no line of dirty-log-perf's" if a.lines else "no backend ran")
-    _write_json(a.json, {"bench": "dirty-log-perf", "host": host if not a.lines else None, "loads": loads, "rows": rows,
-                         "skipped": skipped, "runs": dlp_rows.runs_of_lines(lines)})
+    document = {"bench": "dirty-log-perf", "host": host if not a.lines else None, "loads": loads, "rows": rows,
+                "skipped": skipped, "runs": dlp_rows.runs_of_lines(lines)}
+    if a.json:
+        _write_json(a.json, document)
     show(rows, skipped, a.published)
     if a.svg:
         draw_plots(rows, a.svg)
-    print(f"\nall of it: {a.json}" + (f"; plots in {a.svg}" if a.svg else ""))
+    places = [f"all of it: {a.json}"] if a.json else []
+    places += [f"plots in {a.svg}"] if a.svg else []
+    print("\n" + "; ".join(places) if places else "")
     return 1 if any(row["pages_missed"] for row in rows) else 0
 
 

@@ -168,7 +168,8 @@ def _row(runs, facts):
     row = {"bench": BENCH} | {key: first[key] for key in WORDS}
     row |= {"machine": f"{first['cpus']} x {first['machine']}" if first.get("cpus") else first["machine"]}
     row |= facts
-    row |= {"workload": workload(first["options"]), "options": first["options"], "runs": len(runs)}
+    row |= {"workload": workload(first["options"]), "options": first["options"], "ring_entries": first.get("ring_entries"),
+            "runs": len(runs)}
     for figure, _ in PHASES:
         row[figure] = figure_of([_seconds(run, figure) for run in runs], "s")
     row["exits_per_dirtied_page"] = figure_of([_ratio(_later(run), "exits") for run in runs], "ratio")
@@ -199,7 +200,7 @@ def rows_from_lines(lines, facts=None):
         if "skipped" in run:
             continue
         key = json.dumps([run["backend"], run["accel_asked"], run["accel"], run["machine"], run["kernel"], run["kvm_module"],
-                          run["options"]], sort_keys=True)
+                          run.get("ring_entries"), run["options"]], sort_keys=True)
         groups.setdefault(key, []).append(run)
     return [_row(runs, facts or {}) for runs in groups.values()]
 

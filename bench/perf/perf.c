@@ -173,7 +173,7 @@ static int run_phases(struct bench *b, struct perf_result *ret, struct err *err)
 	return r;
 }
 
-static int create(struct bench *b, const char *name, struct err *err)
+static int create(struct bench *b, const char *name, uint32_t *ret_ring_entries, struct err *err)
 {
 	struct gmem_config mem;
 	struct tiny_config config = { .ncpus = b->o->vcpus,
@@ -190,6 +190,7 @@ static int create(struct bench *b, const char *name, struct err *err)
 	if (r < 0)
 		return r;
 	b->d = vm_dirty(b->t.vm);
+	*ret_ring_entries = config.dirty == DIRTY_RING ? config.ring_entries : 0;
 	b->first_page = vm_mem(b->t.vm)->region[1].first_page;
 	b->npages = perf_bytes(b->o) / GMEM_PAGE_SIZE;
 	if (bitmap_init(&b->found, vm_mem(b->t.vm)->npages) < 0)
@@ -208,7 +209,7 @@ int perf_run(const struct perf_options *o, const char *name, struct perf_result 
 	if (!ret->iteration)
 		return err_set(err, -ENOMEM, "out of memory");
 	calls_reset();
-	r = create(&b, name, err);
+	r = create(&b, name, &ret->ring_entries, err);
 	if (r == 0) {
 		ret->backend = b.d->ops->name;
 		ret->accel = b.d->accel;

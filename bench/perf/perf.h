@@ -27,6 +27,7 @@ struct perf_iteration {
 struct perf_result {
 	const char *backend;
 	struct dirty_accel accel;
+	uint32_t ring_entries; /* of each vCPU; 0: another backend */
 	bool split_rearm;
 	bool starts_full; /* the first log names every page */
 	uint64_t populate_ns;

@@ -120,6 +120,8 @@ int report_json(FILE *out, const struct perf_host *h, const struct perf_options 
 
 	if (!line)
 		return -ENOMEM;
+	json_object_set_new(line, "ring_entries",
+			    r->ring_entries ? count(r->ring_entries) : json_null());
 	json_object_set_new(line, "options", options_json(o));
 	json_object_set_new(line, "starts_full", json_boolean(r->starts_full));
 	json_object_set_new(line, "populate_memory_ns", count(r->populate_ns));
@@ -191,6 +193,8 @@ void report_text(FILE *out, const struct perf_options *o, const struct perf_resu
 
 	fprintf(out, "Backend: %s\nTest iterations: %u\nTesting guest mode: " PERF_MODE "\n",
 		r->backend, r->niterations);
+	if (r->ring_entries > 0)
+		fprintf(out, "Ring: %u entries\n", r->ring_entries);
 	fprintf(out, "Hardware: %s (asked for: %s): %s\n", r->accel.name,
 		dirty_accel_mode_name(r->accel.asked), r->accel.reason);
 	fprintf(out, "Test memory: %u x %" PRIu64 " MiB, %s, %u slots, %u %% writes, %s%s\n",

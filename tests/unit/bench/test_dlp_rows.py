@@ -64,6 +64,10 @@ class Rows(unittest.TestCase):
         self.assertEqual([(r["backend"], r["accel"], r["runs"]) for r in rows],
                          [("bitmap", "none", 2), ("manual", "none", 1), ("bitmap", "intel-pml", 1)])
 
+    def test_rings_of_two_sizes_are_two_rows(self):
+        lines = [line("ring", ring_entries=size) for size in (1024, 65536, 1024)]
+        self.assertEqual([(r["ring_entries"], r["runs"]) for r in dlp_rows.rows_from_lines(lines)], [(1024, 2), (65536, 1)])
+
     def test_first_log_that_names_everything_invents_nothing(self):
         iterations = [iteration(1, 10, written=300, found=1000, extra=700, clear_ms=2), iteration(5, 300, written=300, clear_ms=1),
                       iteration(5, 300, written=300, clear_ms=1)]
