@@ -30,6 +30,8 @@ static inline bool buf_ok(const struct buf *b)
 /* Room for @len_bytes at the end, counted as written; NULL when memory ran out. */
 uint8_t *buf_grow(struct buf *b, size_t len_bytes);
 void buf_put(struct buf *b, const void *data, size_t len_bytes);
+/* Text without its zero byte. */
+void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void buf_u8(struct buf *b, uint8_t v);
 void buf_u16(struct buf *b, uint16_t v); /* little-endian */
 void buf_u32(struct buf *b, uint32_t v);

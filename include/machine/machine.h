@@ -16,6 +16,7 @@
  */
 struct machine;
 struct loop;
+struct dirty_rate_report; /* machine/dirty_rate.h */
 
 #define MACHINE_NAME_MAX 63
 #define MACHINE_CMDLINE_MAX 2047
@@ -53,6 +54,7 @@ struct machine_info {
 	char name[MACHINE_NAME_MAX + 1];
 	enum machine_state state;
 	bool migrating;
+	bool measuring; /* its dirty rate */
 	unsigned int ncpus;
 	uint64_t ram_bytes;
 	int pid;
@@ -79,7 +81,8 @@ enum machine_event_type {
 	MACHINE_EV_STATE,
 	MACHINE_EV_PROGRESS,
 	MACHINE_EV_ROUND,
-	MACHINE_EV_MIGRATION_DONE
+	MACHINE_EV_MIGRATION_DONE,
+	MACHINE_EV_DIRTY_RATE_DONE
 };
 struct machine_event {
 	enum machine_event_type type;
@@ -87,7 +90,8 @@ struct machine_event {
 	const char *reason; /* STATE: "guest powered off", "" */
 	const struct mig_progress *progress;
 	const struct mig_round *round;
-	const struct mig_report *report; /* DONE */
+	const struct mig_report *report; /* MIGRATION_DONE */
+	const struct dirty_rate_report *dirty_rate; /* DIRTY_RATE_DONE */
 };
 struct machine_sink {
 	void (*event)(void *opaque, const struct machine_event *ev);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/buf.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,6 +62,26 @@ void buf_put(struct buf *b, const void *data, size_t len_bytes)
 	p = buf_grow(b, len_bytes);
 	if (p)
 		memcpy(p, data, len_bytes);
+}
+
+void buf_printf(struct buf *b, const char *fmt, ...)
+{
+	va_list ap;
+	char *p;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(NULL, 0, fmt, ap);
+	va_end(ap);
+	p = (char *)buf_grow(b, n < 0 ? 0 : (size_t)n + 1);
+	if (!p || n < 0) {
+		b->failed = true;
+		return;
+	}
+	va_start(ap, fmt);
+	vsnprintf(p, (size_t)n + 1, fmt, ap);
+	va_end(ap);
+	b->len_bytes--; /* the zero byte */
 }
 
 void buf_u8(struct buf *b, uint8_t v)

@@ -21,6 +21,8 @@ static const struct command commands[] = {
 	{ "run", cmd_run, "start a VM" },
 	{ "receive", cmd_receive, "wait for a VM that another vmm migrates here" },
 	{ "migrate", NULL, "move a running VM to another vmm" },
+	{ "dirtyrate", NULL,
+	  "measure how fast a VM dirties memory, and which migrations would converge" },
 	{ "list", NULL, "the VMs of this user" },
 	{ "status", NULL, "what a VM is doing" },
 	{ "pause", NULL, "stop a VM's vCPUs" },
@@ -35,7 +37,7 @@ static int usage(FILE *to)
 {
 	fprintf(to, "usage: vmm COMMAND [OPTION...]\n\n");
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-		fprintf(to, "  %-8s  %s\n", commands[i].name, commands[i].summary);
+		fprintf(to, "  %-9s  %s\n", commands[i].name, commands[i].summary);
 	fprintf(to, "\n`vmm COMMAND --help` lists a command's options; vmm(1) is the manual.\n");
 	return to == stderr ? EXIT_USAGE : EXIT_OK;
 }

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "dirty_rate_json.h"
 #include "report_json.h"
 
 static int reply(json_t *o, json_t **ret_reply, struct err *err)
@@ -87,6 +88,37 @@ static int run_set_max_downtime(struct machine *m, const union command_args *arg
 				json_t **ret_reply, struct err *err)
 {
 	return machine_set_max_downtime(m, args->set_max_downtime.max_downtime_ns, err);
+}
+
+static int run_dirty_rate(struct machine *m, const union command_args *args, json_t **ret_reply,
+			  struct err *err)
+{
+	const struct command_dirty_rate *a = &args->dirty_rate;
+	struct machine_dirty_rate_params params = {
+		.for_ns = a->for_ns,
+		.interval_ns = a->interval_ns,
+		.bandwidth = a->bandwidth,
+		.max_downtime_ns = a->max_downtime_ns,
+	};
+	_Static_assert(sizeof(params.trace) == sizeof(a->trace), "one length for paths");
+
+	memcpy(params.trace, a->trace, sizeof(params.trace));
+	return machine_dirty_rate(m, &params, err);
+}
+
+static int run_cancel_dirty_rate(struct machine *m, const union command_args *args,
+				 json_t **ret_reply, struct err *err)
+{
+	return machine_dirty_rate_cancel(m, err);
+}
+
+static int run_dirty_rate_status(struct machine *m, const union command_args *args,
+				 json_t **ret_reply, struct err *err)
+{
+	struct dirty_rate_report report;
+	int rc = machine_dirty_rate_report(m, &report, err);
+
+	return rc ? rc : reply(dirty_rate_json(&report), ret_reply, err);
 }
 
 static int run_migration_status(struct machine *m, const union command_args *args,
@@ -172,6 +204,18 @@ static const struct shape_field send_migration_fields[] = {
 	{ SEND(compress_level, SHAPE_INT), .min = 1, .max = 9 },
 };
 
+#define RATE(field, field_kind)               \
+	.name = #field, .kind = (field_kind), \
+	.offset = offsetof(union command_args, dirty_rate.field)
+static const struct shape_field dirty_rate_fields[] = {
+	{ RATE(for_ns, SHAPE_U64), .min = DIRTY_RATE_MIN_INTERVAL_NS, .max = DIRTY_RATE_MAX_NS },
+	{ RATE(interval_ns, SHAPE_U64), .min = DIRTY_RATE_MIN_INTERVAL_NS,
+	  .max = DIRTY_RATE_MAX_NS },
+	{ RATE(bandwidth, SHAPE_U64) },
+	{ RATE(max_downtime_ns, SHAPE_U64), .min = 1 },
+	{ RATE(trace, SHAPE_CHARS), .size = sizeof(((struct command_dirty_rate *)0)->trace) },
+};
+
 #define FIELDS(table) .fields = (table), .nfields = ARRAY_LEN(table)
 
 static const struct command commands[] = {
@@ -196,6 +240,16 @@ static const struct command commands[] = {
 	  .run = run_cancel_migration },
 	{ "PUT", "vm.set-max-downtime", "migrating", FIELDS(set_max_downtime_fields),
 	  .ok_status = 204, .run = run_set_max_downtime },
+	{ "GET", "vm.dirty-rate-status", "any, once a measurement began", .ok_status = 200,
+	  .run = run_dirty_rate_status },
+	{ "PUT", "vm.dirty-rate", "running or paused, and neither migrating nor measuring",
+	  FIELDS(dirty_rate_fields),
+	  .defaults.dirty_rate = { .for_ns = NS_PER_S,
+				   .interval_ns = 100 * NS_PER_MS,
+				   .max_downtime_ns = 300 * NS_PER_MS },
+	  .ok_status = 202, .run = run_dirty_rate },
+	{ "PUT", "vm.cancel-dirty-rate", "measuring", .ok_status = 204,
+	  .run = run_cancel_dirty_rate },
 };
 
 const struct command *command_table(size_t *ret_n)

@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "base/err.h"
+#include "machine/dirty_rate.h"
 #include "machine/machine.h"
 #include "shape.h"
 
@@ -28,11 +29,19 @@ struct command_send_migration {
 	int compress; /* enum mig_compress */
 	int compress_level;
 };
+struct command_dirty_rate {
+	uint64_t for_ns;
+	uint64_t interval_ns;
+	uint64_t bandwidth;
+	uint64_t max_downtime_ns;
+	char trace[DIRTY_RATE_MAX_TRACE + 1];
+};
 union command_args {
 	struct command_resume resume;
 	struct command_shutdown shutdown;
 	struct command_set_max_downtime set_max_downtime;
 	struct command_send_migration send_migration;
+	struct command_dirty_rate dirty_rate;
 };
 
 /* One route. What a route takes is its fields (none: an empty body or {}), what it gives is *ret_reply (NULL: no body). */

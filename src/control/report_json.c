@@ -81,6 +81,7 @@ static const struct shape_field report_fields[] = {
 static const struct shape_field info_fields[] = {
 	INFO("name", SHAPE_CHARS, name),
 	INFO("migrating", SHAPE_BOOL, migrating),
+	INFO("measuring", SHAPE_BOOL, measuring),
 	INFO("cpus", SHAPE_U32, ncpus),
 	INFO("memory_bytes", SHAPE_U64, ram_bytes),
 	INFO("pid", SHAPE_INT, pid),

@@ -18,6 +18,7 @@
 #include "base/num.h"
 #include "bind.h"
 #include "commands.h"
+#include "dirty_rate_json.h"
 #include "events.h"
 #include "report_json.h"
 
@@ -140,6 +141,9 @@ static json_t *event_json(const struct machine_event *ev)
 	case MACHINE_EV_MIGRATION_DONE:
 		return json_pack("{s:s, s:o}", "event", "migration-done", "report",
 				 report_json(ev->report));
+	case MACHINE_EV_DIRTY_RATE_DONE:
+		return json_pack("{s:s, s:o}", "event", "dirty-rate-done", "dirty_rate",
+				 dirty_rate_json(ev->dirty_rate));
 	}
 	return NULL;
 }

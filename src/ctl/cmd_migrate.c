@@ -1,29 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
-#include "api.h"
-#include "base/cleanup.h"
 #include "commands.h"
 #include "discover.h"
+#include "follow.h"
 #include "migrate_view.h"
 #include "report_file.h"
-
-#define FIRST_EVENT_MS 10000
 
 struct migration {
 	const struct ctl_args *args;
 	struct vm vm;
-	struct api_stream *stream;
+	struct follow follow;
 	struct migrate_view view;
 	struct report_file file;
-	int signal_fd;
-	unsigned int nsignals;
 };
 
 static int complain(const struct ctl_args *a, const struct err *err, int status)
@@ -45,28 +36,17 @@ static json_t *request_body(const struct ctl_args *a)
 }
 
 /*
- * The stream is open before the migration starts, so that no event of it is missed; its first event says that the server has us on its list. A migration
- * that was under way before ours would have its end taken for ours: the state is asked for again behind that.
+ * The stream is open before the migration starts, so that no event of it is missed. A migration that was under way before ours would have its end taken for
+ * ours: the state is asked for again behind that.
  */
 static int subscribe(struct migration *m, struct err *err)
 {
-	json_t *first = NULL, *info = NULL;
+	json_t *info = NULL;
 	bool migrating;
-	int rc = api_stream_open(m->vm.path, &m->stream, err);
+	int rc = follow_open(&m->follow, err);
 
 	if (rc)
 		return rc;
-	switch (api_stream_next(m->stream, -1, FIRST_EVENT_MS, &first, err)) {
-	case API_EVENT:
-		json_decref(first);
-		break;
-	case API_BROKEN:
-		return err->code ? err->code : -EIO;
-	case API_TIMEOUT:
-	case API_WAKE:
-	case API_END:
-		return err_set(err, -ETIMEDOUT, "no events come from its control socket");
-	}
 	rc = api_call(m->vm.path, "GET", "vm.info", NULL, API_TIMEOUT_MS, NULL, &info, err);
 	migrating = json_is_true(json_object_get(info, "migrating"));
 	json_decref(info);
@@ -90,64 +70,31 @@ static int begin(struct migration *m, struct err *err)
 	return rc;
 }
 
-static void note(struct migration *m, const char *text)
+static void note(void *opaque, const char *text)
 {
+	struct migration *m = opaque;
+
 	migrate_view_clear_line(&m->view);
 	fprintf(stderr, "%s migrate: %s\n", m->args->program, text);
-}
-
-/* True: stop watching. The first signal cancels and the end is waited for; a second one means that somebody does not want to wait. */
-static bool on_signal(struct migration *m)
-{
-	struct signalfd_siginfo si;
-	struct err err = { 0 };
-
-	if (read(m->signal_fd, &si, sizeof(si)) != (ssize_t)sizeof(si))
-		return false;
-	if (m->nsignals++)
-		return true;
-	note(m, "cancelling");
-	if (api_call(m->vm.path, "PUT", "vm.cancel-migration", NULL, API_TIMEOUT_MS, NULL, NULL,
-		     &err))
-		note(m, err.msg);
-	return false;
 }
 
 /* The report that ends it, or NULL when the stream ended first. */
 static json_t *watch(struct migration *m)
 {
-	for (;;) {
-		json_t *ev = NULL, *report;
-		struct err err = { 0 };
-		const char *type;
+	json_t *ev, *report = NULL;
 
-		switch (api_stream_next(m->stream, m->signal_fd, -1, &ev, &err)) {
-		case API_EVENT:
-			break;
-		case API_WAKE:
-			if (on_signal(m))
-				return NULL;
-			continue;
-		case API_TIMEOUT:
-			continue;
-		case API_BROKEN:
-			note(m, err.msg);
-			return NULL;
-		case API_END:
-			return NULL;
-		}
-		type = json_string_value(json_object_get(ev, "event"));
+	while (!report && (ev = follow_event(&m->follow))) {
+		const char *type = json_string_value(json_object_get(ev, "event"));
+
 		if (type && !strcmp(type, "progress"))
 			migrate_view_progress(&m->view, json_object_get(ev, "progress"));
 		else if (type && !strcmp(type, "round"))
 			migrate_view_round(&m->view, json_object_get(ev, "round"));
-		report = type && !strcmp(type, "migration-done") ?
-				 json_incref(json_object_get(ev, "report")) :
-				 NULL;
+		else if (type && !strcmp(type, "migration-done"))
+			report = json_incref(json_object_get(ev, "report"));
 		json_decref(ev);
-		if (report)
-			return report;
 	}
+	return report;
 }
 
 /* The stream is gone, the migration's end unseen: the VM may still be there to tell. */
@@ -156,8 +103,8 @@ static json_t *ask_report(struct migration *m)
 	json_t *report = NULL;
 	const char *result;
 
-	if (m->nsignals > 1 || api_call(m->vm.path, "GET", "vm.migration-status", NULL,
-					API_TIMEOUT_MS, NULL, &report, NULL))
+	if (m->follow.nsignals > 1 || api_call(m->vm.path, "GET", "vm.migration-status", NULL,
+					       API_TIMEOUT_MS, NULL, &report, NULL))
 		return NULL;
 	result = json_string_value(json_object_get(report, "result"));
 	if (result && strcmp(result, "running") != 0)
@@ -214,28 +161,15 @@ static int run(struct migration *m)
 		return status;
 	}
 	note(m,
-	     m->nsignals > 1 ?
+	     m->follow.nsignals > 1 ?
 		     "outcome unknown: no longer watching, the migration may go on" :
 		     "outcome unknown: the VM's process went away before it said how the migration ended");
 	return CTL_UNKNOWN;
 }
 
-static int open_signals(struct err *err)
-{
-	sigset_t set;
-	int fd;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	return fd < 0 ? err_sys(err, -errno, "signals") : fd;
-}
-
 int cmd_migrate(const struct ctl_args *args)
 {
-	struct migration m = { .args = args, .signal_fd = -1 };
+	struct migration m = { .args = args };
 	struct err err = { 0 };
 	int status = CTL_FAILED;
 
@@ -252,14 +186,17 @@ int cmd_migrate(const struct ctl_args *args)
 	/* Whatever can go wrong with the file goes wrong before the VM moves. */
 	if (report_file_open(&m.file, args->report, &err))
 		return complain(args, &err, CTL_USAGE);
-	m.signal_fd = open_signals(&err);
-	if (m.signal_fd < 0 || vm_find(args->name, args->api, &m.vm, &err))
+	m.follow = (struct follow){ .socket_path = m.vm.path,
+				    .cancel_route = "vm.cancel-migration",
+				    .note = note,
+				    .opaque = &m,
+				    .signal_fd = -1 };
+	if (follow_signals(&m.follow, &err) || vm_find(args->name, args->api, &m.vm, &err))
 		complain(args, &err, CTL_FAILED);
 	else
 		status = run(&m);
-	api_stream_close(m.stream);
+	follow_fini(&m.follow);
 	vm_fini(&m.vm);
 	report_file_discard(&m.file);
-	fd_close(&m.signal_fd);
 	return status;
 }

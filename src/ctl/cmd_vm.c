@@ -10,6 +10,7 @@
 #include "base/num.h"
 #include "commands.h"
 #include "discover.h"
+#include "member.h"
 #include "migrate_text.h"
 #include "table.h"
 #include "units.h"
@@ -32,25 +33,6 @@ static void print_json(const json_t *o)
 	fflush(stdout);
 }
 
-static const char *str(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
-
-static uint64_t whole(const json_t *o, const char *key)
-{
-	json_int_t v = json_integer_value(json_object_get(o, key));
-
-	return v > 0 ? (uint64_t)v : 0;
-}
-
-static double num(const json_t *o, const char *key)
-{
-	return json_number_value(json_object_get(o, key));
-}
-
 /* ---- list ---- */
 
 static void list_row(struct table *t, const struct vm *vm)
@@ -63,14 +45,16 @@ static void list_row(struct table *t, const struct vm *vm)
 			  (const char *const[]){ vm->name, vm_state(vm), "-", "-", "-", "-", "-" });
 		return;
 	}
-	table_row(t, (const char *const[]){
-			     vm->name,
-			     json_is_true(json_object_get(i, "migrating")) ? "migrating" :
-									     vm_state(vm),
-			     unit_count(&pid, whole(i, "pid")), unit_count(&cpus, whole(i, "cpus")),
-			     unit_memory(&memory, whole(i, "memory_bytes")),
-			     unit_ms(&uptime, num(i, "uptime_ms")),
-			     *str(i, "listen") ? str(i, "listen") : str(i, "kernel") });
+	table_row(t, (const char *const[]){ vm->name,
+					    json_is_true(json_object_get(i, "migrating")) ?
+						    "migrating" :
+						    vm_state(vm),
+					    unit_count(&pid, member_count(i, "pid")),
+					    unit_count(&cpus, member_count(i, "cpus")),
+					    unit_memory(&memory, member_count(i, "memory_bytes")),
+					    unit_ms(&uptime, member_num(i, "uptime_ms")),
+					    *member_str(i, "listen") ? member_str(i, "listen") :
+								       member_str(i, "kernel") });
 }
 
 static void list_text(const struct vm_list *l)
@@ -143,19 +127,25 @@ static void status_text(const struct vm *vm)
 	snprintf(text, sizeof(text), "%s%s", vm_state(vm),
 		 json_is_true(json_object_get(i, "migrating")) ? ", migrating" : "");
 	line("state", text);
-	line("reason", str(i, "stop_reason"));
-	line("listens", str(i, "listen"));
-	snprintf(text, sizeof(text), "%" PRIu64 " vCPU%s, %s", whole(i, "cpus"),
-		 whole(i, "cpus") == 1 ? "" : "s", unit_memory(&memory, whole(i, "memory_bytes")));
+	line("reason", member_str(i, "stop_reason"));
+	line("listens", member_str(i, "listen"));
+	snprintf(text, sizeof(text), "%" PRIu64 " vCPU%s, %s", member_count(i, "cpus"),
+		 member_count(i, "cpus") == 1 ? "" : "s",
+		 unit_memory(&memory, member_count(i, "memory_bytes")));
 	line("size", text);
-	line("kernel", str(i, "kernel"));
-	line("console", str(i, "console"));
-	snprintf(text, sizeof(text), "%s%s%s%s", str(i, "dirty_backend"),
-		 *str(i, "dirty_reason") ? " (" : "", str(i, "dirty_reason"),
-		 *str(i, "dirty_reason") ? ")" : "");
+	line("kernel", member_str(i, "kernel"));
+	line("console", member_str(i, "console"));
+	snprintf(text, sizeof(text), "%s%s%s%s", member_str(i, "dirty_backend"),
+		 *member_str(i, "dirty_reason") ? " (" : "", member_str(i, "dirty_reason"),
+		 *member_str(i, "dirty_reason") ? ")" : "");
 	line("tracking", text);
-	snprintf(text, sizeof(text), "%" PRIu64 ", up %s", whole(i, "pid"),
-		 unit_ms(&uptime, num(i, "uptime_ms")));
+	if (*member_str(i, "dirty_accel")) {
+		snprintf(text, sizeof(text), "%s, asked %s (%s)", member_str(i, "dirty_accel"),
+			 member_str(i, "dirty_accel_asked"), member_str(i, "dirty_accel_reason"));
+		line("accel", text);
+	}
+	snprintf(text, sizeof(text), "%" PRIu64 ", up %s", member_count(i, "pid"),
+		 unit_ms(&uptime, member_num(i, "uptime_ms")));
 	line("process", text);
 	line("api", vm->path);
 }
@@ -313,8 +303,8 @@ static bool wait_stopped(struct api_stream *s, uint64_t timeout_ns)
 
 		switch (api_stream_next(s, -1, (int)left_ms, &ev, NULL)) {
 		case API_EVENT:
-			stopped = !strcmp(str(ev, "state"), "stopped") ||
-				  !strcmp(str(ev, "state"), "migrated");
+			stopped = !strcmp(member_str(ev, "state"), "stopped") ||
+				  !strcmp(member_str(ev, "state"), "migrated");
 			json_decref(ev);
 			if (stopped)
 				return true;
@@ -333,7 +323,7 @@ static bool wait_stopped(struct api_stream *s, uint64_t timeout_ns)
 static bool ask_first(const struct ctl_args *args, const struct vm *vm)
 {
 	return !args->force && !strcmp(vm_state(vm), "running") &&
-	       strcmp(str(vm->info, "kernel"), "built-in guest") != 0;
+	       strcmp(member_str(vm->info, "kernel"), "built-in guest") != 0;
 }
 
 static int stop(const struct ctl_args *args, const struct vm *vm, struct err *err)
@@ -380,12 +370,12 @@ int cmd_stop(const struct ctl_args *args)
 
 static void event_text(const json_t *ev)
 {
-	const char *type = str(ev, "event");
+	const char *type = member_str(ev, "event");
 	struct buf out = { 0 };
 
 	if (!strcmp(type, "state")) {
-		printf("state %s%s%s\n", str(ev, "state"), *str(ev, "reason") ? ": " : "",
-		       str(ev, "reason"));
+		printf("state %s%s%s\n", member_str(ev, "state"),
+		       *member_str(ev, "reason") ? ": " : "", member_str(ev, "reason"));
 	} else if (!strcmp(type, "progress")) {
 		migrate_text_progress(json_object_get(ev, "progress"), &out);
 		buf_u8(&out, '\n');
@@ -394,8 +384,10 @@ static void event_text(const json_t *ev)
 	} else if (!strcmp(type, "migration-done")) {
 		const json_t *report = json_object_get(ev, "report");
 
-		printf("migration %s%s%s\n", str(report, "result"),
-		       *str(report, "reason") ? ": " : "", str(report, "reason"));
+		printf("migration %s%s%s\n", member_str(report, "result"),
+		       *member_str(report, "reason") ? ": " : "", member_str(report, "reason"));
+	} else if (!strcmp(type, "dirty-rate-done")) {
+		printf("dirty rate %s\n", member_str(json_object_get(ev, "dirty_rate"), "result"));
 	} else {
 		printf("%s\n", type);
 	}

@@ -14,6 +14,7 @@ enum ctl_exit {
 };
 
 int cmd_migrate(const struct ctl_args *args);
+int cmd_dirtyrate(const struct ctl_args *args);
 int cmd_list(const struct ctl_args *args);
 int cmd_status(const struct ctl_args *args);
 int cmd_pause(const struct ctl_args *args);

@@ -97,6 +97,40 @@ static const struct ctl_option migrate_options[] = {
 	{ .name = "json", .help = "one JSON object a round, and the report as the last", AT(json) },
 };
 
+static const struct ctl_option dirtyrate_options[] = {
+	{ .name = "for",
+	  .value = "TIME",
+	  .help = "how long to measure (1s)",
+	  .expect = "a duration such as 1s",
+	  .set = option_duration,
+	  AT(for_ns) },
+	{ .name = "interval",
+	  .value = "TIME",
+	  .help = "how often to read the dirty log; as long as --for: at the end (100ms)",
+	  .expect = "a duration such as 100ms",
+	  .set = option_duration,
+	  AT(interval_ns) },
+	{ .name = "bandwidth",
+	  .value = "RATE",
+	  .help = "predict migrations over this (a table of common links)",
+	  .expect = "a rate such as 500MB/s or 10Gbit/s",
+	  .set = option_rate,
+	  AT(bandwidth) },
+	{ .name = "max-downtime",
+	  .value = "TIME",
+	  .help = "that predicted migrations have to keep (300ms)",
+	  .expect = "a duration such as 300ms",
+	  .set = option_duration,
+	  AT(max_downtime_ns) },
+	{ .name = "trace",
+	  .value = "FILE",
+	  .help = "write which pages were dirty in which interval to FILE",
+	  .expect = "a file",
+	  AT(trace) },
+	OPTION_API,
+	OPTION_JSON,
+};
+
 #define OPTIONS(table) .options = (table), .noptions = ARRAY_LEN(table)
 
 static const struct ctl_command commands[] = {
@@ -111,6 +145,17 @@ static const struct ctl_command commands[] = {
 	  .notes = "Ctrl-C cancels the migration; the VM runs on here.\n"
 		   "Exit status: 0 moved; 1 failed, the VM runs on here; 2 wrong usage;\n"
 		   "3 outcome unknown; 130 cancelled." },
+	{ .name = "dirtyrate",
+	  .summary = "Measures how fast a running VM dirties its memory, without moving it.",
+	  OPTIONS(dirtyrate_options),
+	  .takes_name = true,
+	  .run = cmd_dirtyrate,
+	  .defaults = { .for_ns = NS_PER_S,
+			.interval_ns = 100 * NS_PER_MS,
+			.max_downtime_ns = 300 * NS_PER_MS },
+	  .notes =
+		  "Ctrl-C ends it; the figures are then those of the intervals so far, and no\n"
+		  "trace is written. Exit status: 0 done; 1 failed; 2 wrong usage; 130 cancelled." },
 	{ .name = "list",
 	  .summary = "Lists the VMs of this user.",
 	  OPTIONS(list_options),

@@ -23,6 +23,11 @@ struct ctl_args {
 	const char *compress;
 	int compress_level;
 	const char *report;
+	/* dirtyrate; max_downtime_ns too */
+	uint64_t for_ns;
+	uint64_t interval_ns;
+	uint64_t bandwidth;
+	const char *trace;
 };
 
 struct ctl_option {

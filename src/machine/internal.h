@@ -7,12 +7,13 @@
 
 #include "devices/bus.h"
 #include "devices/device.h"
+#include "machine/dirty_rate.h"
 #include "machine/machine.h"
 #include "vmm/vm.h"
 
 /*
  * The machine's insides (private to src/machine). machine.c puts it together, lifecycle.c holds the states, migrate_out.c and migrate_in.c
- * are the two sides of a migration, config.c the checks of options.
+ * are the two sides of a migration, dirtyrate.c measures without one, config.c the checks of options.
  *
  * One lock guards all fields below it; it is held over calls into the VM that stop or continue vCPUs, never over a call of the sink, a thread join or
  * the network. vCPU threads never take it: they leave a note in @guest_end and wake the main loop.
@@ -20,6 +21,8 @@
 #define MACHINE_MAX_STATE STATE_MAX_SECTIONS
 
 enum guest_end { GUEST_RUNS, GUEST_OFF, GUEST_RESET, GUEST_CRASHED, GUEST_ERROR };
+
+struct trace_writer;
 
 struct machine {
 	/* Fixed once built. */
@@ -66,7 +69,7 @@ struct machine {
 	char listen[80];
 	char kernel_name[256];
 
-	pthread_t thread; /* migration out, or in */
+	pthread_t thread; /* migration out, or in, or measurement: one at a time */
 	bool thread_valid;
 	struct transport *transport; /* of the migration under way */
 	struct machine_migrate_params migrate;
@@ -74,6 +77,12 @@ struct machine {
 	atomic_uint_least64_t max_downtime_ns;
 	struct mig_report report;
 	bool have_report;
+
+	bool measuring; /* the dirty rate; shares @cancel and @thread with migrations, and their log */
+	pthread_cond_t rate_wake; /* a measurement has to end */
+	struct trace_writer *rate_trace; /* on its way to the thread */
+	struct dirty_rate_report rate_report;
+	bool have_rate;
 };
 
 /* What the `machine` section of CONFIG holds (docs/spec/state.md). */
@@ -110,6 +119,12 @@ int machine_guard(struct machine *m, unsigned int allowed_states, const char *wh
 #define STATE_BIT(s) (1u << (s))
 void machine_on_guest_end(void *opaque, int fd, uint32_t events);
 void machine_migration_thread_ended(struct machine *m);
+
+/* Joins the thread before it, which is past its end or nearly so, and starts @fn with @m. The caller has reserved the machine. 0 or -errno. */
+int machine_start_thread(struct machine *m, void *(*fn)(void *opaque));
+
+/* dirtyrate.c. Locked: tells a measurement under way, if there is one, to stop. */
+void machine_end_measurement(struct machine *m);
 
 /* migrate_in.c */
 void *machine_receive_thread(void *opaque);

@@ -89,6 +89,7 @@ void machine_end(struct machine *m, enum machine_state state, int exit_status, c
 		memcpy(m->stop_reason, reason, sizeof(reason));
 		if (m->vm)
 			(void)vm_pause(m->vm, &ignored);
+		machine_end_measurement(m);
 	}
 	pthread_mutex_unlock(&m->lock);
 	if (!first)
@@ -182,6 +183,18 @@ int machine_stop(struct machine *m, const char *reason, struct err *err)
 	if (!wait_for_migration)
 		machine_end(m, MACHINE_STOPPED, 0, "%s", reason);
 	return 0;
+}
+
+int machine_start_thread(struct machine *m, void *(*fn)(void *opaque))
+{
+	int rc;
+
+	/* Without the lock: the one before may need it for its last steps. */
+	if (m->thread_valid)
+		pthread_join(m->thread, NULL);
+	rc = -pthread_create(&m->thread, NULL, fn, m);
+	m->thread_valid = !rc;
+	return rc;
 }
 
 /* The thread of a migration is through with the machine but for what a stop in between left to do. */

@@ -232,6 +232,7 @@ static int machine_alloc(const struct machine_config *config, struct loop *loop,
 		return err_set(err, -ENOMEM, "no memory for a machine");
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_cond_init(&m->mig_resumed, NULL);
+	pthread_cond_init(&m->rate_wake, NULL);
 	pthread_mutex_init(&m->input_lock, NULL);
 	m->loop = loop;
 	m->end_fd = m->guest_fd = m->accept_cancel_fd = m->record_fd = -1;
@@ -357,6 +358,7 @@ void machine_destroy(struct machine *m)
 	pthread_mutex_lock(&m->lock);
 	if (m->transport)
 		transport_cancel(m->transport);
+	machine_end_measurement(m);
 	pthread_mutex_unlock(&m->lock);
 	if (m->thread_valid)
 		pthread_join(m->thread, NULL);
@@ -374,6 +376,7 @@ void machine_destroy(struct machine *m)
 	for (unsigned int i = 0; i < ARRAY_LEN(m->strings); i++)
 		free(m->strings[i]);
 	pthread_mutex_destroy(&m->input_lock);
+	pthread_cond_destroy(&m->rate_wake);
 	pthread_cond_destroy(&m->mig_resumed);
 	pthread_mutex_destroy(&m->lock);
 	free(m);
@@ -415,6 +418,7 @@ void machine_get_info(struct machine *m, struct machine_info *ret)
 	memcpy(ret->name, m->config.name, sizeof(ret->name));
 	ret->state = m->state;
 	ret->migrating = m->migrating;
+	ret->measuring = m->measuring;
 	ret->ncpus = m->vm ? m->config.ncpus : 0;
 	ret->ram_bytes = m->vm ? m->config.ram_bytes : 0;
 	ret->pid = getpid();

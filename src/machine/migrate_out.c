@@ -219,6 +219,10 @@ static int reserve(struct machine *m, const struct machine_migrate_params *param
 	if (!rc && m->migrating)
 		rc = err_set(err, -EBUSY, "cannot migrate: a migration to %s is under way",
 			     m->migrate.to);
+	if (!rc && m->measuring)
+		rc = err_set(
+			err, -EBUSY,
+			"cannot migrate: the dirty rate is being measured; try again when that is over, or cancel it");
 	if (!rc) {
 		m->migrating = true;
 		m->migrate = *params;
@@ -241,10 +245,7 @@ int machine_migrate(struct machine *m, const struct machine_migrate_params *para
 
 	if (rc)
 		return rc;
-	if (m->thread_valid) /* the last one's, past its end or nearly so; it may need the lock for its last steps */
-		pthread_join(m->thread, NULL);
-	rc = -pthread_create(&m->thread, NULL, send_thread, m);
-	m->thread_valid = !rc;
+	rc = machine_start_thread(m, send_thread);
 	if (!rc)
 		return 0;
 	pthread_mutex_lock(&m->lock);

@@ -44,7 +44,7 @@ def load(name):
         return yaml.safe_load(f)
 
 
-DOCUMENTS = {name: load(name) for name in ("openapi.yaml", "migrate-report.schema.json")}
+DOCUMENTS = {name: load(name) for name in ("openapi.yaml", "migrate-report.schema.json", "dirtyrate.schema.json")}
 SCHEMAS = resolve(DOCUMENTS["openapi.yaml"]["components"]["schemas"], DOCUMENTS, "openapi.yaml")
 REPORT = resolve(DOCUMENTS["migrate-report.schema.json"], DOCUMENTS, "migrate-report.schema.json")
 

@@ -12,12 +12,15 @@
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "machine/dirty_rate.h"
 
 struct machine {
 	pthread_mutex_t lock;
 	struct machine_info info;
 	struct machine_sink sink;
 	struct mig_report report;
+	struct dirty_rate_report rate;
+	bool rated;
 	bool reported;
 	bool cancel;
 	unsigned int nrounds; /* of the script */
@@ -346,6 +349,100 @@ int machine_migration_report(struct machine *m, struct mig_report *ret, struct e
 		*ret = m->report;
 	else
 		rc = err_set(err, -ENOENT, "there was no migration");
+	pthread_mutex_unlock(&m->lock);
+	return rc;
+}
+
+static void rate_done(struct machine *m, enum dirty_rate_result result)
+{
+	struct dirty_rate_report *r = &m->rate;
+
+	r->result = result;
+	r->nintervals = 10;
+	r->measured_ns = NS_PER_S;
+	r->pages_per_s = (struct dirty_rate_spread){ 20000, 19000, 21000, 20100.5 };
+	r->pages_dirtied = 20000;
+	r->working_set_pages = 4100;
+	r->hot_set_known = true;
+	r->hot_set_pages = 4096;
+	r->npoints = 2;
+	r->point[0] = (struct dirty_rate_point){ 1, 10, 100 * NS_PER_MS, 2000, 2100 };
+	r->point[1] = (struct dirty_rate_point){ 10, 1, NS_PER_S, 4100, 4100 };
+	r->start_ns = r->arm_ns = r->stop_ns = 100000;
+	r->collect_ns = (struct dirty_rate_spread){ 13000, 12000, 14000, 13000 };
+	r->rearm_ns = (struct dirty_rate_spread){ 50000, 0, 60000, 50000 };
+	r->exits = (struct mig_exits){ .exits_known = true, .exits = 22000 };
+	snprintf(r->exits_reason, sizeof(r->exits_reason), "faults are not counted");
+	r->first_round_pages = 65536;
+	r->fixed_ns = 5 * NS_PER_MS;
+	r->npredictions = 2;
+	r->prediction[0] = (struct dirty_rate_prediction){ .bandwidth = 125000000,
+							   .converges = true,
+							   .rounds = 3,
+							   .total_ns = 2300 * NS_PER_MS,
+							   .downtime_ns = 70 * NS_PER_MS,
+							   .bytes = 285000000,
+							   .reason = "so it is" };
+	r->prediction[1] = (struct dirty_rate_prediction){ .bandwidth = 1250000,
+							   .rounds = 30,
+							   .total_ns = 99 * NS_PER_S,
+							   .bytes = 123,
+							   .reason = "rounds stopped shrinking" };
+	m->info.measuring = false;
+	emit(m, &(struct machine_event){ .type = MACHINE_EV_DIRTY_RATE_DONE, .dirty_rate = r });
+}
+
+/* What is to last longer than a second lasts until it is cancelled, and with the name of a trace that ends in /die the process ends instead. */
+int machine_dirty_rate(struct machine *m, const struct machine_dirty_rate_params *params,
+		       struct err *err)
+{
+	size_t len = strlen(params->trace);
+	int rc = 0;
+
+	pthread_mutex_lock(&m->lock);
+	if (m->info.migrating || m->info.measuring)
+		rc = err_set(err, -EBUSY, "cannot measure the dirty rate: busy");
+	else if (m->info.state != MACHINE_RUNNING && m->info.state != MACHINE_PAUSED)
+		rc = wrong_state(m, "measure the dirty rate", err);
+	if (!rc) {
+		if (len > 4 && !strcmp(params->trace + len - 4, "/die"))
+			_exit(9);
+		m->info.measuring = m->rated = true;
+		m->rate = (struct dirty_rate_report){ .asked = *params,
+						      .npages = 524288,
+						      .dirty_backend = "manual",
+						      .dirty_accel_asked = "auto",
+						      .dirty_accel = "none",
+						      .dirty_accel_reason = "no such CPU" };
+		if (params->for_ns <= NS_PER_S)
+			rate_done(m, DIRTY_RATE_COMPLETED);
+	}
+	pthread_mutex_unlock(&m->lock);
+	return rc;
+}
+
+int machine_dirty_rate_cancel(struct machine *m, struct err *err)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&m->lock);
+	if (m->info.measuring)
+		rate_done(m, DIRTY_RATE_CANCELLED);
+	else
+		rc = err_set(err, -EBUSY, "no measurement is under way");
+	pthread_mutex_unlock(&m->lock);
+	return rc;
+}
+
+int machine_dirty_rate_report(struct machine *m, struct dirty_rate_report *ret, struct err *err)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&m->lock);
+	if (m->rated)
+		*ret = m->rate;
+	else
+		rc = err_set(err, -ENOENT, "no dirty rate was measured");
 	pthread_mutex_unlock(&m->lock);
 	return rc;
 }

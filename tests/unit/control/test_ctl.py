@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import unittest
 
 try:
@@ -182,11 +183,60 @@ class Ctl(unittest.TestCase):
 
     def test_help(self):
         commands = [line.split()[0] for line in self.ctl("--help").splitlines() if line.startswith("  ")]
-        self.assertEqual(commands, ["migrate", "list", "status", "pause", "resume", "stop", "events"])
+        self.assertEqual(commands, ["migrate", "dirtyrate", "list", "status", "pause", "resume", "stop", "events"])
         for command in commands:
             text = self.ctl(command, "--help")
             self.assertTrue(text.startswith("usage: vmm " + command))
             self.assertLessEqual(max(map(len, text.splitlines())), 100)
+
+    # ---- dirtyrate ----
+
+    def test_dirtyrate(self):
+        vm = self.runtime.start("a")
+        report = json.loads(self.ctl("dirtyrate", "--json", "--for", "500ms", "--interval", "50ms", "--bandwidth", "1GB/s", "--max-downtime", "20ms",
+                                     "--trace", "x/trace"))
+        with open(os.path.join(SPEC, "dirtyrate.schema.json"), encoding="utf-8") as f:
+            jsonschema.Draft202012Validator(json.load(f)).validate(report)
+        # The VM's process writes the trace, whose working directory is its own.
+        self.assertEqual((report["for_ms"], report["interval_ms"], report["prediction_basis"]["max_downtime_ms"], report["trace"]),
+                         (500, 50, 20, os.path.join(os.getcwd(), "x/trace")))
+        self.assertEqual(vm.request("GET", "vm.dirty-rate-status").json, report)
+
+    def test_dirtyrate_text(self):
+        self.runtime.start("a")
+        out = self.ctl("dirtyrate")
+        self.assertTrue(out.startswith("a: 1.00 s in 10 intervals of 100 ms, 2 GiB of RAM, tracking manual, accelerator none\n"), out)
+        self.assertIn("\ndirty rate     20.0 k/s pages, 81.9 MB/s (19.0 k/s to 21.0 k/s)\n", out)
+        self.assertIn("\nworking set    4100 pages (16.8 MB) in any interval\n", out)
+        self.assertIn("\na dirtied page exits 1.10, faults -\n", out)
+        self.assertIn("migrations with a downtime of at most 300 ms, predicted\n", out)
+        rows = [line.split() for line in out.splitlines()]
+        self.assertIn(["125", "MB/s", "yes", "3", "2.30", "s", "70.0", "ms", "285", "MB"], rows)
+        self.assertIn(["1.25", "MB/s", "no", "30", "99.0", "s", "-", "123", "B"], rows)
+        self.assertLessEqual(max(map(len, out.splitlines())), 100)
+
+    def test_dirtyrate_refused(self):
+        vm = self.runtime.start("a")
+        self.assertIn("--interval: expected at most as long as --for", self.ctl("dirtyrate", "--for", "10ms", status=2))
+        self.assertIn("--for: expected a duration", self.ctl("dirtyrate", "--for", "fast", status=2))
+        self.assertIn("interval_ns: 1000 is not within", self.ctl("dirtyrate", "--interval", "1us", status=1))
+        vm.request("PUT", "vm.send-migration", {"to": "wait:1"})
+        self.assertEqual(self.ctl("dirtyrate", status=1), "vmm dirtyrate: a: cannot measure the dirty rate: busy\n")
+
+    def test_dirtyrate_interrupted(self):
+        vm = self.runtime.start("a")
+        process = self.popen("dirtyrate", "--for", "2s", "--json")
+        end = time.monotonic() + 20
+        while not vm.request("GET", "vm.info").json["measuring"]:
+            self.assertLess(time.monotonic(), end)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+        self.assertEqual((process.returncode, json.loads(out)["result"]), (130, "cancelled"), err)
+        self.assertFalse(vm.request("GET", "vm.info").json["measuring"])
+
+    def test_dirtyrate_of_one_that_dies(self):
+        self.runtime.start("a")
+        self.assertIn("vmm dirtyrate: a: its control socket closed", self.ctl("dirtyrate", "--trace", "/x/die", status=1))
 
     # ---- migrate ----
 

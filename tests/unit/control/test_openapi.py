@@ -32,7 +32,7 @@ def load(name):
         return json.load(f) if name.endswith(".json") else yaml.safe_load(f)
 
 
-DOCUMENTS = {name: load(name) for name in ("openapi.yaml", "migrate-report.schema.json")}
+DOCUMENTS = {name: load(name) for name in ("openapi.yaml", "migrate-report.schema.json", "dirtyrate.schema.json")}
 
 
 def resolve(node, file="openapi.yaml"):
@@ -134,6 +134,7 @@ class OpenApi(unittest.TestCase):
         self.assertEqual(self.call("GET", "vm.counters").json, {"exits": 1234, "serial.bytes_out": 77,
                                                                  "vcpus": [{"exits": 1000}, {"exits": 1001}]})
         self.assertEqual(self.call("GET", "vm.migration-status").status, 404)
+        self.assertEqual(self.call("GET", "vm.dirty-rate-status").status, 404)
 
     def test_unknown_routes(self):
         for route in ("/", "/api/v1", "/api/v1/", "/api/v1/vm.infos", "/api/v2/vm.info", "/api/v1/vm.info/"):
@@ -227,6 +228,29 @@ class OpenApi(unittest.TestCase):
         self.assertEqual(self.wait_for(events, "migration-done")["report"]["result"], "cancelled")
         self.assertEqual(self.call("GET", "vm.migration-status").json["result"], "cancelled")
         self.assertEqual(self.call("GET", "vm.info").json["state"], "running")
+        events.close()
+
+    def test_dirty_rate(self):
+        validator = jsonschema.Draft202012Validator(OPERATIONS["GET", "/vm.events"]["responses"]["200"]["content"]["application/x-ndjson"]["schema"])
+        events = fakevm.Stream(self.vm.socket)
+        self.assertEqual(next(iter(events))["event"], "state")
+        self.assertEqual(self.call("PUT", "vm.dirty-rate").status, 202)
+        done = validator.validate(event := self.wait_for(events, "dirty-rate-done")) or event["dirty_rate"]
+        self.assertEqual((done["result"], done["intervals"], done["for_ms"], done["interval_ms"]), ("completed", 10, 1000, 100))
+        self.assertEqual((done["working_set_pages"], done["hot_set_pages"]), (4100, 4096))
+        self.assertEqual((done["pages_per_s"]["median"], done["bytes_per_s"]["median"]), (20000, 20000 * 4096))
+        self.assertEqual([p["pages"] for p in done["first_touch"]], [2000, 4100])
+        self.assertEqual((done["cost"]["exits_per_dirtied_page"], done["cost"]["faults_per_dirtied_page"]), (1.1, None))
+        self.assertEqual([(p["bandwidth"], p["converges"]) for p in done["predictions"]], [(125000000, True), (1250000, False)])
+        self.assertEqual(self.call("GET", "vm.dirty-rate-status").json, done)
+        self.assertEqual(self.call("PUT", "vm.cancel-dirty-rate").status, 409)
+        self.assertEqual(self.call("PUT", "vm.dirty-rate", {"for_ns": 2000000000, "interval_ns": 2000000000}).status, 202)
+        self.assertTrue(self.call("GET", "vm.info").json["measuring"])
+        running = self.call("GET", "vm.dirty-rate-status").json
+        self.assertEqual((running["result"], running["hot_set_pages"], running["predictions"]), ("running", None, []))
+        self.assertEqual(self.call("PUT", "vm.dirty-rate").status, 409)
+        self.assertEqual(self.call("PUT", "vm.cancel-dirty-rate").status, 204)
+        self.assertEqual(self.wait_for(events, "dirty-rate-done")["dirty_rate"]["result"], "cancelled")
         events.close()
 
     def test_events(self):
