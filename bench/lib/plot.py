@@ -21,7 +21,7 @@ GRID = "#8C8C8C"
 WIDTH_IN = 8.4
 HEIGHT_IN = 3.6
 TITLE_CHARS = 84
-MAX_LABELLED_BARS = 32
+MIN_LABELLED_PT = 20        # a bar that is narrower has no room for its figure above it
 
 STYLE = """<style>
 .plot { color: #1f2328; max-width: 100%; height: auto }
@@ -58,7 +58,8 @@ def _figure(title, ylabel, nlegend):
     figure, axes = plt.subplots(figsize=(WIDTH_IN, HEIGHT_IN))
     lines = textwrap.wrap(title, TITLE_CHARS) or [""]
     legend_rows = (nlegend + 3) // 4 if nlegend > 1 else 0
-    axes.set_title("\n".join(lines), loc="left", fontsize=10, fontweight="bold", pad=8 + 13 * legend_rows)
+    if title:
+        axes.set_title("\n".join(lines), loc="left", fontsize=10, fontweight="bold", pad=8 + 13 * legend_rows)
     axes.set_ylabel(ylabel)
     axes.grid(True, axis="y")
     return figure, axes
@@ -99,7 +100,7 @@ def _error_bar(value, error):
 
 def bars(path, title, groups, series, values, errors, ylabel, log=False):
     """
-    Bars side by side: GROUPS are the labels of the x axis, SERIES those of the colours. VALUES[s][g] is the figure of series s in
+    Bars side by side, under TITLE unless it is empty: GROUPS are the labels of the x axis, SERIES those of the colours. VALUES[s][g] is the figure of series s in
     group g, or None where there is none (no bar then). ERRORS is None, or has the same shape with (least, greatest) or None.
     """
     with matplotlib.rc_context(SETTINGS):
@@ -108,7 +109,7 @@ def bars(path, title, groups, series, values, errors, ylabel, log=False):
         if log:
             axes.set_yscale("log")
         width = 0.8 / max(1, len(series))
-        nbars = sum(v is not None for row in values for v in row)
+        labelled = WIDTH_IN * 72 * 0.86 * width / max(1, len(groups)) >= MIN_LABELLED_PT
         for s, name in enumerate(series):
             first = True
             for g in range(len(groups)):
@@ -119,10 +120,10 @@ def bars(path, title, groups, series, values, errors, ylabel, log=False):
                 axes.bar(at, value, width * 0.92, color=COLOURS[s % len(COLOURS)], label=name if first else None)
                 first = False
                 error = errors[s][g] if errors else None
-                if error:
+                if error and error[0] < error[1]:
                     axes.errorbar(at, value, yerr=_error_bar(value, error), fmt="none", ecolor=INK, elinewidth=0.9,
                                   capsize=2.2)
-                if nbars <= MAX_LABELLED_BARS:
+                if labelled:
                     top = max(value, error[1] if error else value, floor if log else value)
                     axes.annotate(short(value), (at, top), xytext=(0, 2.5), textcoords="offset points", ha="center",
                                   fontsize=7)
@@ -136,7 +137,7 @@ def bars(path, title, groups, series, values, errors, ylabel, log=False):
 def _bar_axes(axes, groups, log, floor):
     axes.set_xticks(range(len(groups)))
     longest = max((len(group) for group in groups), default=0)
-    wrapped = ["\n".join(textwrap.wrap(group, max(8, int(96 / max(1, len(groups)))))) for group in groups]
+    wrapped = ["\n".join(textwrap.wrap(group, max(8, int(96 / max(1, len(groups)))), break_on_hyphens=False)) for group in groups]
     axes.set_xticklabels(wrapped, fontsize=8 if longest * len(groups) > 60 else 9)
     axes.set_xlim(-0.55, len(groups) - 0.45)
     axes.tick_params(axis="x", length=0)

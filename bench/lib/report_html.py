@@ -32,7 +32,7 @@ def _part_type(part):
 def render(report):
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True,
                                      lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    environment.globals.update(svg=inline_svg, part_type=_part_type, kind_class=KIND_CLASS, dash=model.DASH)
+    environment.globals.update(svg=inline_svg, part_type=_part_type, kind_class=KIND_CLASS, dash=model.DASH, nbhyphen="\u2011")
     return environment.get_template("report.html.j2").render(report=report)
 
 

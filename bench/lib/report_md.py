@@ -14,9 +14,13 @@ def escape(text):
     return _SPECIAL.sub(r"\\\1", str(text).replace("\r", " ").replace("\n", " "))
 
 
+def _about(part):
+    return "; ".join([escape(part.where)] * bool(part.where) + [part.kind])
+
+
 def _table(table):
     align = ["---"] + ["---" if i in table.left else "---:" for i in range(1, len(table.header))]
-    lines = [f"**{escape(table.title)}** ({table.kind})", "",
+    lines = [f"**{escape(table.title)}** ({_about(table)})", "",
              "| " + " | ".join(escape(cell) for cell in table.header) + " |", "|" + "|".join(align) + "|"]
     lines += ["| " + " | ".join(model.DASH if cell is None else escape(cell) for cell in row) + " |"
               for row in table.rows]
@@ -27,7 +31,7 @@ def _table(table):
 
 def _plot(plot, directory):
     path = os.path.relpath(plot.path, directory).replace(" ", "%20")
-    return f"![{escape(plot.caption)}]({path})\n\n*{escape(plot.caption)}* ({plot.kind})"
+    return f"![{escape(plot.caption)}]({path})\n\n*{escape(plot.caption)}* ({_about(plot)})"
 
 
 def _part(part, directory):

@@ -24,6 +24,7 @@ class Table:
     header: list                 # the first column is text, to the left; the others to the right unless in `left`
     rows: list                   # lists of str or None, as long as the header
     kind: str
+    where: str = ""              # host, kernel, workload: what the figures belong to
     note: str = ""
     left: tuple = ()             # further columns to the left, by number
 
@@ -40,6 +41,7 @@ class Plot:
     path: str                    # the SVG file, by bench/lib/plot.py
     caption: str
     kind: str
+    where: str = ""
 
     def __post_init__(self):
         if self.kind not in KINDS:

@@ -16,7 +16,7 @@
 
 out='' turns=1 kvm='as-is' steps='conformance perf monitor load' vmm=vmm perf=dirty-log-perf conformance='' emit=''
 drivers=${0%/*} limit_s=900
-perf_options='-b 64M' patterns='sequential:' monitor_options='' monitor_cmdline='' load_options='' load_cmdline=''
+perf_options='-b 64M' perf_runs=1 patterns='sequential:' monitor_options='' monitor_cmdline='' load_options='' load_cmdline=''
 
 fail() {
 	echo "sw-vs-hw: $*" >&2
@@ -35,6 +35,7 @@ while [ $# -gt 0 ]; do
 	--conformance) conformance=$2 ;;
 	--drivers) drivers=$2 ;;
 	--perf-options) perf_options=$2 ;;
+	--perf-runs) perf_runs=$2 ;;
 	--patterns) patterns=$2 ;;
 	--monitor-options) monitor_options=$2 ;;
 	--monitor-cmdline) monitor_cmdline=$2 ;;
@@ -48,13 +49,27 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$out" ] || fail 'no --out DIRECTORY'
 
+# A step has a process group of its own by timeout(1), which a Ctrl-C at the terminal does not reach.
+step_pid=
+# shellcheck disable=SC2317,SC2329 # called by the traps
+stop() {
+	[ -z "$step_pid" ] || kill "$step_pid" 2>/dev/null
+	wait
+	exit "$1"
+}
+trap 'stop 130' INT
+trap 'stop 143' TERM HUP
+
 # step NAME COMMAND...: a step that fails is written down and the others go on.
 step() {
 	name=$1
 	shift
 	echo "# turn $turn, $setting: $name" >&2
 	status=0
-	timeout "$limit_s" "$@" >"$dir/$name.out" 2>"$dir/$name.log" </dev/null || status=$?
+	timeout "$limit_s" "$@" >"$dir/$name.out" 2>"$dir/$name.log" </dev/null &
+	step_pid=$!
+	wait "$step_pid" || status=$?
+	step_pid=
 	[ "$status" -eq 0 ] || echo "$name $status $(tail -n 1 "$dir/$name.log")" >>"$dir/failed"
 	return "$status"
 }
@@ -75,13 +90,18 @@ note_host() {
 	} >"$dir/facts"
 }
 
-# A pattern is NAME:OPTIONS, the options joined by commas.
+# A pattern is NAME:OPTIONS, the options joined by commas. Patterns take turns as well.
 perf_steps() {
 	mkdir -p "$dir/perf"
-	for pattern in $patterns; do
-		# shellcheck disable=SC2046,SC2086 # several words
-		step "perf-${pattern%%:*}" "$perf" $perf_options $(echo "${pattern#*:}" | tr , ' ') --json-lines || true
-		mv "$dir/perf-${pattern%%:*}.out" "$dir/perf/${pattern%%:*}.jsonl"
+	run=1
+	while [ "$run" -le "$perf_runs" ]; do
+		for pattern in $patterns; do
+			# shellcheck disable=SC2046,SC2086 # several words
+			step "perf-${pattern%%:*}" "$perf" $perf_options $(echo "${pattern#*:}" | tr , ' ') --json-lines ||
+				true
+			cat "$dir/perf-${pattern%%:*}.out" >>"$dir/perf/${pattern%%:*}.jsonl"
+		done
+		run=$((run + 1))
 	done
 }
 
@@ -113,19 +133,25 @@ one_setting() {
 	mkdir -p "$dir" || fail "cannot create $dir"
 	if [ "$setting" != as-is ] && ! reload-kvm "$setting" >"$dir/reload.log" 2>&1; then
 		echo "reload-kvm 1 $(tail -n 1 "$dir/reload.log")" >>"$dir/failed"
+		emit_step reload
 		return
 	fi
 	note_host
 	for word in $steps; do
 		one_step "$word"
+		emit_step "$word"
 	done
 }
 
-# Piece by piece: what has come out stays out, whatever happens to the host afterwards.
-emit_setting() {
+# emit_step STEP: piece by piece, so that what has come out stays out, whatever happens to the host afterwards.
+emit_step() {
 	[ -n "$emit" ] || return 0
 	echo "-----begin results-----"
-	tar -C "$out" -czf - "$turn/$setting" | base64
+	(
+		cd "$out/$turn/$setting" || exit
+		# shellcheck disable=SC2012,SC2046 # a list of names that this script made
+		tar -C "$out" -czf - $(ls -d caps.json facts failed reload.log "$1"* 2>/dev/null | sed "s|^|$turn/$setting/|")
+	) | base64
 	echo "-----end results-----"
 }
 
@@ -133,7 +159,6 @@ turn=1
 while [ "$turn" -le "$turns" ]; do
 	for setting in $kvm; do
 		one_setting
-		emit_setting
 	done
 	turn=$((turn + 1))
 done

@@ -24,6 +24,7 @@ MAX_ARCHIVE_BYTES = 64 << 20
 class NestedHost:
     name: str
     title: str
+    short: str                   # for plots
     command: str                 # tests/nested/...: --run PROGRAM --add FILE:PATH
     options: tuple               # for it
     clock: str                   # what its figures are times of
@@ -36,6 +37,7 @@ HOSTS = {
     "intel": NestedHost(
         name="intel",
         title="Intel Skylake-X, emulated by Bochs",
+        short="Intel (Bochs)",
         command="tests/nested/intel-host",
         options=("--mem", "1024", "--timeout", "5400"),
         clock="Bochs, emulated time",
@@ -44,9 +46,9 @@ HOSTS = {
         sizes={
             "--perf-options": "-b 16M -i 4 --timeout 300",
             "--monitor-options": "--mem 64M --runs 1 --seconds 4 --interval 1 --report 200 --settle 1",
-            "--monitor-cmdline": "ws=8M fill=random",
-            "--load-options": "--mem 64M --runs 1 --report 100 --lead 5",
-            "--load-cmdline": "kv=set keys=20000 value=100 requests=60000",
+            "--monitor-cmdline": "kv=MIX pattern=hot keys=20k value=256",
+            "--load-options": "--mem 64M --runs 1 --report 100 --lead 8",
+            "--load-cmdline": "kv=SET keys=10k value=256 clients=50 requests=400000 fill=sparse fillsize=16M",
         },
     ),
 }
@@ -100,7 +102,7 @@ class Results:
                 f.write(archive.extractfile(member).read())
 
 
-def measure_argv(host, build, lib, turns, steps):
+def measure_argv(host, build, lib, turns, steps, patterns):
     """The command line that boots the host and measures there."""
     files = {
         f"{build}/src/vmm": "/bin/vmm",
@@ -115,7 +117,7 @@ def measure_argv(host, build, lib, turns, steps):
     for source, target in files.items():
         argv += ["--add", f"{source}:{target}"]
     argv += ["--", "--out", "/tmp/results", "--drivers", "/bench", "--emit", "yes", "--turns", str(turns),
-             "--kvm", " ".join(host.settings), "--steps", steps, "--conformance", "/bin/dirty-conformance"]
+             "--kvm", " ".join(host.settings), "--steps", steps, "--patterns", patterns, "--conformance", "/bin/dirty-conformance"]
     for name, value in host.sizes.items():
         argv += [name, value]
     return argv

@@ -17,12 +17,12 @@ def ranged(runs, field, digits=0, scale=1.0):
     return f"{middle} ({least}-{greatest})"
 
 
-def draw(rows):
-    """Columns as wide as they must be; the first one to the left, the others to the right."""
+def draw(rows, left=1):
+    """Columns as wide as they must be; the first LEFT ones to the left, the others to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for at, row in enumerate(rows):
-        cells = [row[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]
+        cells = [cell.ljust(width) if i < left else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))]
         lines.append("  " + "  ".join(cells).rstrip())
         if at == 0:
             lines.append("  " + "  ".join("-" * width for width in widths))

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""bench/sw-vs-hw's report: what came out, on what, and what was not measured and why."""
+
+import os
+import re
+
+import report_html
+import report_md
+import report_model as model
+import swhw_guests
+import swhw_perf
+from report_model import Report, Section, Table, figure_text
+from swhw_settings import accelerators, why_no_hardware
+from swhw_tables import Collection, is_hardware, median
+
+TITLE = "Dirty tracking: software against hardware"
+PLAIN = {"bench": swhw_perf.BENCH, "pattern": swhw_perf.PLAIN}
+
+# What is expected of a machine that ran both ways, in words and as a test of the figures.
+SOFT_EXITS = (0.9, 1.5)
+HARD_EXITS = 1 / 64      # about 1/512, and whatever else makes a vCPU leave
+FIRST_WRITE_TIMES = 10
+
+
+def _verdict(met):
+    return "yes" if met else "NO"
+
+
+def _pair_checks(collection, host):
+    """Rows of the table of expectations, for backends that ran without and with the accelerator on one machine."""
+    pair = collection.pairs(host)
+    if not pair:
+        return []
+    title, rows = collection.hosts[host]["short"], []
+    for backend in collection.backends(host_id=host, setting=pair[1], **PLAIN):
+        soft, hard = (collection.one(host_id=host, setting=s, backend=backend, **PLAIN) for s in pair)
+        if not soft or not is_hardware(hard):
+            continue
+        exits = [median(row["exits_per_dirtied_page"]) for row in (soft, hard)]
+        if None not in exits:
+            rows.append([title, f"{backend}, {pair[0]}: exits per dirtied page", "about 1", model.three_digits(exits[0]),
+                         _verdict(SOFT_EXITS[0] <= exits[0] <= SOFT_EXITS[1])])
+            rows.append([title, f"{backend}, {pair[1]}: exits per dirtied page", "about 1/512",
+                         f"{model.three_digits(exits[1])} (1/{1 / exits[1]:.0f})" if exits[1] else "0", _verdict(exits[1] <= HARD_EXITS)])
+        costs = [median(row["guest_cost_per_dirtied_page"]) for row in (soft, hard)]
+        if None not in costs and costs[1] > 0:
+            rows.append([title, f"{backend}: a logged page costs the guest", f"{FIRST_WRITE_TIMES} times less or better",
+                         f"{costs[0] / costs[1]:.1f} times less", _verdict(costs[0] / costs[1] >= FIRST_WRITE_TIMES)])
+    return rows
+
+
+def _found_checks(collection, host):
+    """What has to hold on every machine."""
+    title, rows = collection.hosts[host]["short"], []
+    perf = collection.of(host_id=host, bench=swhw_perf.BENCH)
+    if perf:
+        written = sum(row["runs"] for row in perf)
+        missed = sum(row["pages_missed"] for row in perf)
+        rows.append([title, f"written pages missed by the log, {written} runs of dirty-log-perf, all backends and patterns", "0", str(missed), _verdict(missed == 0)])
+    for setting in collection.settings(host):
+        moved = [row for row in collection.of(host_id=host, setting=setting, bench="migrate-load") if row["arm"] != "none"]
+        if moved:
+            count = sum(row["runs"] for row in moved)
+            rows.append([title, f"{collection.label(host, setting)}: migrations under load, verified", "all", f"{count} of {count}", "yes"])
+        suite = [c for c in collection.data["conformance"] if (c["host_id"], c["setting"]) == (host, setting)]
+        if suite:
+            passed, failed = (sum(c[key] for c in suite) for key in ("passed", "failed"))
+            rows.append([title, f"{collection.label(host, setting)}: conformance tests failed", "0", f"{failed} of {passed + failed}",
+                         _verdict(failed == 0)])
+    for failure in collection.data["failures"]:
+        if failure["host_id"] == host:
+            rows.append([title, f"{failure['setting']}, turn {failure['turn']}: {failure['step']}", "ends well", failure["reason"], "NO"])
+    return rows
+
+
+def expectations(collection):
+    """The table's rows, all hosts."""
+    return [row for host in collection.hosts for row in _pair_checks(collection, host) + _found_checks(collection, host)]
+
+
+def _pair_sentences(collection, host):
+    pair = collection.pairs(host)
+    if not pair:
+        return
+    for backend in collection.backends(host_id=host, setting=pair[1], **PLAIN):
+        soft, hard = (collection.one(host_id=host, setting=s, backend=backend, **PLAIN) for s in pair)
+        if soft and is_hardware(hard) and soft["guest_cost_per_dirtied_page"] and hard["guest_cost_per_dirtied_page"]:
+            yield (f"{collection.hosts[host]['title']}, {backend}: with {hard['accel']} a dirtied page costs the guest "
+                   f"{figure_text(hard['guest_cost_per_dirtied_page'])} instead of {figure_text(soft['guest_cost_per_dirtied_page'])}, and "
+                   f"{figure_text(hard['exits_per_dirtied_page'])} exits instead of {figure_text(soft['exits_per_dirtied_page'])}.")
+
+
+def _summary(collection):
+    section = Section("summary", "What came out")
+    for host in collection.hosts:
+        section.add(*_pair_sentences(collection, host))
+        if not any(is_hardware(row) for row in collection.of(host_id=host)):
+            section.add(_no_hardware_text(collection, host))
+    rows = expectations(collection)
+    if rows:
+        section.add(Table("Expected and found", ["host", "what", "expected", "found", "met"], rows, model.FACTS, left=(1, 2, 3, 4)))
+    return section
+
+
+def _no_hardware_text(collection, host):
+    settings = collection.settings(host)
+    why = why_no_hardware(collection.caps(host, settings[0])) if settings else None
+    title = collection.hosts[host]["title"]
+    if why:
+        return f"{title} has no hardware tracking, so no figure of it is in a hardware row. vmm caps says: {why}."
+    return f"{title} has an accelerator, but nothing was measured with it in force."
+
+
+def _hosts(collection):
+    rows, found = [], {}
+    for host, about in collection.hosts.items():
+        for name in collection.settings(host):
+            setting = collection.setting(host, name)
+            caps, facts = setting["caps"] or {}, setting["facts"]
+            auto = caps.get("dirty_auto") or {}
+            words = " ".join(f"{key.split('.')[1]}={value}" for key, value in facts.items() if "." in key and "split" not in key)
+            rows.append([about["title"], collection.label(host, name), caps.get("kernel") or facts.get("kernel"),
+                         f"{caps.get('kvm_module')} {words}".strip(), re.sub(r"\((R|TM)\)| CPU", "", f"{facts.get('cpus')} x {facts.get('cpu')}"),
+                         auto.get("backend"), about.get("clock") or "real time"])
+            for accelerator in accelerators(caps):
+                found.setdefault((about["title"], *accelerator), []).append(name)
+    section = Section("hosts", "Where it was measured, and with what")
+    section.add(Table("Hosts and settings", ["host", "setting", "kernel", "KVM", "processors", "auto picks", "times"], rows,
+                      model.FACTS, left=tuple(range(1, 7))))
+    section.add(Table("Accelerators, as vmm caps found them", ["host", "settings", "accelerator", "state", "reason"],
+                      [[title, ", ".join("as found" if n == "as-is" else n for n in names), name, state, reason]
+                       for (title, name, state, reason), names in found.items()], model.FACTS, left=(1, 2, 3, 4)))
+    section.add(*(note for note in collection.data["notes"]))
+    return section
+
+
+def _conformance(collection):
+    section = Section("conformance", "Conformance")
+    found = collection.data["conformance"]
+    if not found:
+        return section.add("The suite did not run.")
+    return section.add(
+        "One suite for every backend: sequential, random and device writes, several slots, huge pages, full rings, 1 to 4 vCPUs. Nothing may "
+        "be missed, nothing invented.",
+        Table("Tests by backend", ["host", "setting", "backend", "passed", "failed", "skipped"],
+              [[collection.hosts[c["host_id"]]["title"], collection.label(c["host_id"], c["setting"]), c["backend"], str(c["passed"]),
+                str(c["failed"]), str(c["skipped"])] for c in found], model.FACTS, left=(1, 2)))
+
+
+def _method(collection):
+    section = Section("method", "How it was measured")
+    section.add("Settings, backends and patterns take turns. A figure is the median of the turns, with the least and the greatest in "
+                "brackets where they differ.")
+    if any(host.get("emulated") for host in collection.hosts.values()):
+        section.add("An emulated host has a clock that counts instructions: its times are neither those of the processor it emulates nor "
+                    "of the one it runs on, but they repeat exactly and compare with each other. Counts (exits, pages) are as they would be "
+                    "on hardware.")
+    host = collection.data.get("host") or {}
+    section.add(f"Program: {host.get('vmm') or 'vmm'}, commit {host.get('commit') or 'unknown'}"
+                f"{', with uncommitted changes' if host.get('uncommitted_changes') else ''}. "
+                f"Command: bench/sw-vs-hw {' '.join(collection.data.get('arguments', []))}".rstrip() + ".")
+    return section
+
+
+def build(data, directory):
+    """The report; its plots are drawn into DIRECTORY. swhw_tables.ReportError for data that would make it lie."""
+    collection = Collection(data)
+    benches = {row["bench"] for row in collection.rows}
+    sections = [_summary(collection), _hosts(collection)]
+    if swhw_perf.BENCH in benches:
+        sections += [swhw_perf.exits(collection, directory), swhw_perf.phases(collection, directory),
+                     swhw_perf.costs(collection, directory), swhw_perf.calls(collection)]
+    if "monitor" in benches:
+        sections.append(swhw_guests.monitor(collection, directory))
+    if "migrate-load" in benches:
+        sections.append(swhw_guests.load(collection, directory))
+    sections += [_conformance(collection), _method(collection)]
+    lead = "; ".join(collection.where(host) for host in collection.hosts)
+    return Report(TITLE, f"What finding dirty pages costs a guest, with the hardware's help and without. Measured on: {lead}.", sections)
+
+
+def write(data, html, markdown):
+    """Both files, and the plots in a directory beside the Markdown."""
+    directory = os.path.splitext(markdown)[0] + "-plots"
+    os.makedirs(directory, exist_ok=True)
+    report = build(data, directory)
+    report_html.write(report, html)
+    report_md.write(report, markdown)
+    return report
