@@ -7,7 +7,7 @@
 # The script sets load_name to its own name and calls load_begin before anything else.
 
 : "${load_name:?}"
-load_vmm=vmm load_out='' load_emit='' load_tmp='' load_pids='' load_kvm_settings=''
+load_vmm=vmm load_out='' load_emit='' load_tmp='' load_pids='' load_kvm_settings='' load_accel=''
 # Nothing waits when it need not; these are for machines that are busy or emulated.
 : "${load_boot_s:=120}" "${load_step_s:=120}" "${load_poll_s:=0.05}"
 
@@ -46,6 +46,7 @@ load_option() {
 	--vmm) load_vmm=$2 ;;
 	--out) load_out=$2 ;;
 	--kvm) load_kvm_settings=$2 ;;
+	--dirty-accel) load_accel=$2 ;;
 	*) return 1 ;;
 	esac
 }
@@ -91,6 +92,7 @@ vm_start() {
 	# For reading as well, so that opening does not wait and the guest never sees an end.
 	eval "exec $vm_fd<>\"$load_tmp/$vm_name.in\""
 	: >"$load_tmp/$vm_name.console"
+	[ -z "$load_accel" ] || set -- "$@" --dirty-accel "$load_accel"
 	"$load_vmm" "$@" --name "$vm_name" --console stdio <"$load_tmp/$vm_name.in" >>"$load_tmp/$vm_name.console" \
 		2>"$load_tmp/$vm_name.log" 4<&- 5<&- 6<&- &
 	vm_pid=$!

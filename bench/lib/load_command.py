@@ -19,7 +19,7 @@ SCRIPT_TIMEOUT_S = 5400
 
 def add_options(parser, runs):
     parser.add_argument("--dirty", default="manual,bitmap,ring", help="backends, with commas (all three)")
-    parser.add_argument("--runs", type=int, default=runs, help=f"turns; in each every arm runs once ({runs})")
+    parser.add_argument("--runs", type=int, default=None, help=f"turns; in each every arm runs once ({runs})")
     parser.add_argument("--cpus", type=int, default=None, help="of the guest (half of the host's)")
     parser.add_argument("--mem", default=None, help="of the guest")
     parser.add_argument("--cmdline", default=None, help="of the guest: another workload (docs/spec/guest.md)")
@@ -30,11 +30,13 @@ def add_options(parser, runs):
     parser.add_argument("--from", dest="given", default=None, metavar="DIR", help="measure nothing, show such a directory")
     parser.add_argument("--nested", choices=sorted(HOSTS), help="on an emulated host")
     parser.add_argument("--kvm", default="", help="with --nested: settings to load KVM with, such as \"pml=0 pml=1\"")
+    parser.add_argument("--dirty-accel", choices=("auto", "on", "off"), default="auto", help="of vmm run and receive (auto)")
     for name in ("--build", "--out"):
         parser.add_argument(name, required=True, help=argparse.SUPPRESS)
 
 
-def check(parser, arguments):
+def check(parser, arguments, runs):
+    arguments.runs = (1 if arguments.quick else runs) if arguments.runs is None else arguments.runs
     if arguments.runs < 1:
         parser.error("--runs: at least 1")
     if arguments.kvm and not arguments.nested:
@@ -76,7 +78,9 @@ def collect(arguments, script, options, host_options=()):
     if os.listdir(directory):
         raise BenchError(f"--keep {directory}: not empty")
     options = ["--dirty", arguments.dirty.replace(",", " "), "--runs", str(arguments.runs), "--cpus", str(arguments.cpus),
-               "--mem", arguments.mem, "--cmdline", arguments.cmdline, *options]
+               "--mem", arguments.mem, *options]
+    if arguments.dirty_accel != "auto":
+        options += ["--dirty-accel", arguments.dirty_accel]
     if arguments.kvm:
         options += ["--kvm", arguments.kvm]
     if arguments.nested:

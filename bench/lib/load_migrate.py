@@ -4,14 +4,18 @@
 import argparse
 import os
 import statistics
+import subprocess
 import sys
+import tempfile
 
 import load_command
 import load_raw
 import published
 from load_raw import Raw, RawError
+from process import BenchError
 from report_model import figure_of
 
+RUNS = 5
 NONE = "none"
 SETTLE_MS = 500          # behind the migration: what it costs its guest still
 WARM_INTERVALS = 2       # the first ones are not steady yet
@@ -41,7 +45,7 @@ class Run:
         path = raw.path(f"{self.name}.console")
         if self.guest.done is None or not self.guest.verified:
             raise RawError(f"{path}: the guest did not say how the load ended")
-        if len(self.guest.sums) != (2 if self.moved else 1):
+        if len(self.guest.sums) != (int(raw.setting("moves")) if self.moved else 1):
             raise RawError(f"{path}: {len(self.guest.sums)} checksums of the memory")
         if self.moved and self.report.get("result") != "completed":
             raise RawError(f"{raw.path(self.name)}.json: the migration is {self.report.get('result')}")
@@ -75,14 +79,18 @@ class Run:
         found = {"completion_s": done["elapsed_us"] / 1e6, "requests_per_s": done["per_s"],
                  "requests_per_s_before": self.steady()}
         if not self.moved:
-            return found | {"guest_gap_ms": done["maxgap_us"] / 1000}
+            return found | {"guest_gap_ms": self._gap_ms()}
         start, end = self.window()
         lost = self._lost(found["requests_per_s_before"])
         found |= {key: self.report.get(key) for key in ("total_ms", "downtime_ms", "bytes_sent", "rounds",
                                                         "exits_per_dirtied_page")}
         return found | {"requests_per_s_during": load_raw.rate(self.guest.between(start, end)),
                         "lost_requests": lost, "guest_cost_ms": lost * 1000 / found["requests_per_s_before"],
-                        "guest_gap_ms": done["maxgap_us"] / 1000}
+                        "guest_gap_ms": self._gap_ms()}
+
+    def _gap_ms(self):
+        """None where the guest does not see its gaps."""
+        return self.guest.done["maxgap_us"] / 1000 if "maxgap_us" in self.guest.done else None
 
     def points(self):
         """(seconds since the migration began, requests a second)"""
@@ -157,7 +165,8 @@ def show(rows):
               _cell(row["requests_per_s_before"], 0), _cell(row["requests_per_s_during"], 0), _cell(row["guest_cost_ms"], 0),
               _cell(row["total_ms"], 0), _cell(row["downtime_ms"], 1), _cell(row["guest_gap_ms"], 1),
               _cell(row["exits_per_dirtied_page"], 4)] for row in mine])
-        print(f"\n{sum(row['checksums'] for row in mine)} checksums of all memory, of guests that moved under load, moved again "
+        what = "all memory" if first["guest_system"] == load_raw.BUILT_IN else "the data"
+        print(f"\n{sum(row['checksums'] for row in mine)} checksums of {what}, of guests that moved under load, moved again "
               f"without, or never: all {mine[0]['checksum']}")
 
 
@@ -188,20 +197,39 @@ def draw(rows, runs, directory):
 
 def _arguments():
     parser = argparse.ArgumentParser(prog="bench/migrate-load")
-    load_command.add_options(parser, 5)
+    load_command.add_options(parser, RUNS)
+    parser.add_argument("--redis", action="store_true",
+                        help="a Linux guest with redis and redis-benchmark, on the emulated AMD host")
+    parser.add_argument("--requests", type=int, default=20000, help="with --redis (%(default)s)")
+    parser.add_argument("--clients", type=int, default=10, help="with --redis (%(default)s)")
     parser.add_argument("--options", default="--compress none --on-timeout switch", help="of vmm migrate (%(default)s)")
     a = parser.parse_args()
-    load_command.check(parser, a)
-    if a.quick:
-        a.runs = min(a.runs, 1)
+    if a.redis:
+        if a.nested not in (None, "svm") or a.cmdline or a.kvm:
+            parser.error("--redis: runs on the emulated AMD host alone, with its own workload")
+        a.nested = "svm"
+    load_command.check(parser, a, 1 if a.redis else RUNS)
     cmdline, mem = QUICK if a.quick or a.nested else WORKLOAD
-    a.cmdline, a.mem = a.cmdline or cmdline, a.mem or mem
+    a.cmdline, a.mem = a.cmdline or cmdline, a.mem or ("256M" if a.redis else mem)
     return a
+
+
+def _collect(a):
+    """A directory with what a script wrote."""
+    if not a.redis:
+        return load_command.collect(a, "migrate-load.sh", ["--cmdline", a.cmdline, "--options", a.options,
+                                                           "--report", "50" if a.quick else "100"])
+    with tempfile.TemporaryDirectory(prefix="redis-") as images:
+        if not a.given and subprocess.run(["bench/lib/load-redis-image", images], check=False).returncode:
+            raise BenchError("the guest with redis could not be made (above)")
+        options = ["--options", a.options, "--requests", str(a.requests), "--clients", str(a.clients)]
+        return load_command.collect(a, "load-redis.sh", options, ["--mem", "3G", "--add", f"{images}/vmlinuz:/vmlinuz",
+                                                                  "--add", f"{images}/redis.cpio:/redis.cpio"])
 
 
 def run():
     a = _arguments()
-    directory = load_command.collect(a, "migrate-load.sh", ["--options", a.options, "--report", "50" if a.quick else "100"])
+    directory = _collect(a)
     try:
         rows, runs = rows_of(directory)
     finally:

@@ -141,5 +141,6 @@ load_begin
 for key in dirty runs cpus mem cmdline report options; do
 	eval "echo \"$key \$$key\""
 done >"$load_out/settings"
+echo 'moves 2' >>"$load_out/settings"
 load_each_setting each_turn
 load_finish

@@ -40,6 +40,7 @@ while [ $# -gt 0 ]; do
 	--mem) mem=$2 ;;
 	--cmdline) cmdline=$2 ;;
 	--report) report=$2 ;;
+	--settle) settle=$2 ;;
 	*) load_option "$1" "$2" || load_fail "unknown argument $1" ;;
 	esac
 	shift 2
@@ -56,9 +57,14 @@ one_arm() {
 	echo "$setting $backend $2 $1 ${start:-0} $(vm_t_ms m)" >>"$load_out/turns"
 }
 
+# in_ms SECONDS: as vmm takes it, which knows of no fractions.
+in_ms() {
+	awk -v s="$1" 'BEGIN { printf "%dms\n", s * 1000 }'
+}
+
 # log_for INTERVAL NAME: logging is on for the time of a turn, read every INTERVAL and at the end.
 log_for() {
-	"$load_vmm" dirtyrate m --for "${seconds}s" --interval "${1}s" --json >"$load_out/$setting.$backend.$2.json" \
+	"$load_vmm" dirtyrate m --for "$(in_ms "$seconds")" --interval "$(in_ms "$1")" --json >"$load_out/$setting.$backend.$2.json" \
 		2>"$load_tmp/dirtyrate.log" || load_fail 'vmm dirtyrate failed'
 }
 

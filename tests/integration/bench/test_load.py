@@ -169,8 +169,9 @@ def main():
         names = [test.id().split(".", 1)[1] for test in suite]
         result = unittest.TestResult()
         suite.run(result)
-        bad = {test.id().split(".", 1)[1]: text for test, text in result.failures + result.errors if hasattr(test, "_testMethodName")}
-        whole = [text for test, text in result.failures + result.errors if not hasattr(test, "_testMethodName")]
+        wrongs = result.failures + result.errors
+        bad = {test.id().split(".", 1)[1]: text for test, text in wrongs if hasattr(test, "_testMethodName")}
+        whole = [text for test, text in wrongs if not hasattr(test, "_testMethodName")]
         skipped = result.skipped[0][1] if result.skipped else None
         for name in names:
             wrong = bad.get(name) or (whole[0] if whole else None)
