@@ -8,211 +8,25 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/kvm_para.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/bitmap.h"
-#include "base/clock.h"
 #include "base/num.h"
-#include "tiny_guest.h"
+#include "dirty_fixture.h"
+#include "vmm/arch/x86_64/kvm_x86.h"
+#include "vmm/internal.h"
 
 /*
  * The contract of vmm/dirty.h, checked in the same cases for every backend. Two oracles: with an exact number of work steps the set of pages that
  * must be delivered is known page by page (nothing missed, nothing invented); with guests that never stop, a copy made the way a migration makes it must equal
  * guest memory in the end.
+ *
+ *   test-vmm-dirty-conformance [BACKEND|BACKING]...   only those named, such as "manual" or "hugetlb"
  */
-
-#define RAM_PAGES 16384ULL
-#define HALF (RAM_PAGES / 2)
-#define CHUNK 1024ULL
-#define PERMUTE 40503ULL /* odd: i * PERMUTE & mask visits every page once in npages steps */
-
-struct backend {
-	const char *name;
-	enum dirty_kind kind;
-	uint32_t ring_entries;
-};
-static const struct backend backends[] = {
-	{ "bitmap", DIRTY_BITMAP, 0 },
-	{ "manual", DIRTY_MANUAL, 0 },
-	{ "ring of 1024", DIRTY_RING, 1024 },
-	{ "ring of 65536", DIRTY_RING, 65536 },
-	{ "uffd", DIRTY_UFFD, 0 },
-};
-
-struct fixture {
-	const struct backend *backend;
-	struct tiny t;
-	struct dirty *d;
-	struct bitmap acc;
-	uint8_t *copy; /* the destination's memory */
-};
-
-static void must(int r, const struct err *err)
-{
-	if (r < 0)
-		fail_msg("%s", err->msg);
-}
-
-static void set_up(struct fixture *f, void **state, unsigned int ncpus, bool two_regions)
-{
-	struct tiny_config config = {
-		.ncpus = ncpus, .pages = RAM_PAGES, .two_regions = two_regions, .program = TINY_WORK
-	};
-	struct err err = { 0 };
-
-	memset(f, 0, sizeof(*f));
-	f->backend = *state;
-	config.dirty = f->backend->kind;
-	config.ring_entries = f->backend->ring_entries;
-	must(tiny_create(&config, &f->t, &err), &err);
-	f->d = vm_dirty(f->t.vm);
-	assert_int_equal(bitmap_init(&f->acc, RAM_PAGES), 0);
-	f->copy = calloc(RAM_PAGES, GMEM_PAGE_SIZE);
-	assert_non_null(f->copy);
-}
-
-static void tear_down(struct fixture *f)
-{
-	if (atomic_load(&f->t.exits) != 0)
-		fail_msg("%s", f->t.exit_text);
-	tiny_destroy(&f->t);
-	bitmap_fini(&f->acc);
-	free(f->copy);
-}
-
-static void start(struct fixture *f)
-{
-	struct err err = { 0 };
-
-	must(dirty_start(f->d, &err), &err);
-}
-
-static void collect(struct fixture *f)
-{
-	struct err err = { 0 };
-
-	must(dirty_collect(f->d, &f->acc, &err), &err);
-}
-
-static void finish(struct fixture *f)
-{
-	struct err err = { 0 };
-
-	must(dirty_finish(f->d, &f->acc, &err), &err);
-}
-
-static void run(struct fixture *f)
-{
-	struct err err = { 0 };
-
-	must(vm_resume(f->t.vm, &err), &err);
-}
-
-static void halt(struct fixture *f)
-{
-	struct err err = { 0 };
-
-	must(vm_pause(f->t.vm, &err), &err);
-}
-
-/* A migration's round: each chunk is rearmed, then copied. */
-static void send_acc(struct fixture *f)
-{
-	struct gmem *m = vm_mem(f->t.vm);
-	struct err err = { 0 };
-
-	for (uint64_t first = 0; first < RAM_PAGES; first += CHUNK) {
-		uint64_t at = first, run_first, run_count;
-
-		must(dirty_rearm(f->d, &f->acc, first, CHUNK, &err), &err);
-		while (bitmap_next_run(&f->acc, at, first + CHUNK, &run_first, &run_count)) {
-			memcpy(f->copy + (run_first << 12), gmem_page(m, run_first),
-			       run_count << 12);
-			at = run_first + run_count;
-		}
-	}
-	bitmap_zero(&f->acc);
-}
-
-static void send_everything(struct fixture *f)
-{
-	bitmap_fill(&f->acc);
-	send_acc(f);
-}
-
-static void assert_copy_equals_memory(struct fixture *f)
-{
-	for (uint64_t p = 0; p < RAM_PAGES; p++) {
-		if (memcmp(f->copy + (p << 12), gmem_page(vm_mem(f->t.vm), p), 4096) != 0)
-			fail_msg("%s: page %" PRIu64 " was lost", f->backend->name, p);
-	}
-}
-
-/* Start, everything sent, and the noise of the first accesses out of the way: from here on only what is asked for may be found. VM paused. */
-static void start_quiet(struct fixture *f)
-{
-	halt(f);
-	start(f);
-	send_everything(f);
-	collect(f);
-	send_acc(f);
-	collect(f);
-	assert_int_equal(bitmap_count(&f->acc), 0);
-}
-
-/* All vCPUs do @steps more steps and are stopped again. */
-static void work(struct fixture *f, uint64_t steps)
-{
-	unsigned int ncpus = vm_ncpus(f->t.vm);
-	uint64_t limit[2];
-
-	for (unsigned int c = 0; c < ncpus; c++) {
-		limit[c] = atomic_load(&tiny_control(&f->t, c)->done) + steps;
-		tiny_allow(&f->t, c, limit[c]);
-	}
-	run(f);
-	for (unsigned int c = 0; c < ncpus; c++) {
-		if (!tiny_wait_done(&f->t, c, limit[c]))
-			fail_msg("%s: the guest does not get on: %s", f->backend->name,
-				 f->t.exit_text);
-	}
-	halt(f);
-}
-
-/* Page tables get accessed and dirty bits, control pages hold the counts, and KVM calls a page dirty that it maps writable for a read or a fetch: the code. */
-static bool may_be_dirty(struct fixture *f, uint64_t page)
-{
-	return (page >= 1 && page <= TINY_CODE_PAGE) ||
-	       (page >= TINY_CONTROL_PAGE && page < TINY_CONTROL_PAGE + vm_ncpus(f->t.vm));
-}
-
-/* What @acc holds is what the last @steps steps of each vCPU wrote, and their own control pages. */
-static void assert_exact(struct fixture *f, uint64_t steps)
-{
-	struct bitmap want;
-
-	assert_int_equal(bitmap_init(&want, RAM_PAGES), 0);
-	for (unsigned int c = 0; c < vm_ncpus(f->t.vm); c++) {
-		uint64_t done = atomic_load(&tiny_control(&f->t, c)->done);
-
-		assert_true(done >= steps);
-		for (uint64_t i = done - steps; i < done; i++)
-			bitmap_set(&want, tiny_page(&f->t, c, i));
-		bitmap_set(&want, TINY_CONTROL_PAGE + c);
-	}
-	for (uint64_t p = 0; p < RAM_PAGES; p++) {
-		bool have = bitmap_test(&f->acc, p);
-
-		if (bitmap_test(&want, p) && !have)
-			fail_msg("%s: page %" PRIu64 " missed", f->backend->name, p);
-		if (!bitmap_test(&want, p) && have && !may_be_dirty(f, p))
-			fail_msg("%s: page %" PRIu64 " invented", f->backend->name, p);
-	}
-	bitmap_fini(&want);
-}
 
 static void exact_rounds(struct fixture *f, uint64_t steps)
 {
@@ -235,29 +49,55 @@ static void exact_rounds(struct fixture *f, uint64_t steps)
 
 static void test_sequential(void **state)
 {
-	struct fixture f;
+	static struct fixture f;
 
-	set_up(&f, state, 1, false);
+	set_up(&f, state, 1, ONE_REGION);
 	tiny_set_work(&f.t, 0, TINY_WORK_FIRST_PAGE, 1024, 1);
 	exact_rounds(&f, 300);
 }
 
 static void test_random_2_vcpus_2_regions(void **state)
 {
-	struct fixture f;
+	static struct fixture f;
 
-	set_up(&f, state, 2, true);
+	set_up(&f, state, 2, TWO_REGIONS);
 	/* One across the boundary of the regions, one up to the end of RAM. */
 	tiny_set_work(&f.t, 0, HALF - 1024, 2048, PERMUTE);
 	tiny_set_work(&f.t, 1, RAM_PAGES - 4096, 4096, PERMUTE);
 	exact_rounds(&f, 777);
 }
 
+/* Sequential across the end of a slot, random over three, up to the end of RAM, and the same pages as another vCPU. */
+static void test_4_vcpus_5_regions(void **state)
+{
+	static struct fixture f;
+
+	set_up(&f, state, 4, FIVE_REGIONS);
+	tiny_set_work(&f.t, 0, 3072 - 256, 512, 1);
+	tiny_set_work(&f.t, 1, 2048, 4096, PERMUTE);
+	tiny_set_work(&f.t, 2, RAM_PAGES - 2048, 2048, 1);
+	tiny_set_work(&f.t, 3, 2048, 4096, 1);
+	exact_rounds(&f, 500);
+}
+
+/* One page of every other huge page, when all of them have memory behind them. */
+static void test_sparse_3_vcpus(void **state)
+{
+	static struct fixture f;
+
+	set_up(&f, state, 3, TWO_REGIONS);
+	populate(&f);
+	tiny_set_work(&f.t, 0, 1024, 8192, 2 * HUGE_PAGES + 1);
+	tiny_set_work(&f.t, 1, HALF, 8192, 2 * HUGE_PAGES + 3);
+	tiny_set_work(&f.t, 2, 1024 + 7, 8192, 4 * HUGE_PAGES + 1);
+	exact_rounds(&f, 13);
+}
+
 static void test_same_pages_again(void **state)
 {
-	struct fixture f;
+	static struct fixture f;
 
-	set_up(&f, state, 2, false);
+	set_up(&f, state, 2, ONE_REGION);
 	tiny_set_work(&f.t, 0, 1024, 64, 1);
 	tiny_set_work(&f.t, 1, 1024, 64, 1);
 	exact_rounds(&f, 640);
@@ -266,9 +106,9 @@ static void test_same_pages_again(void **state)
 /* More pages than a small ring has entries, with nobody collecting meanwhile. */
 static void test_more_than_a_ring(void **state)
 {
-	struct fixture f;
+	static struct fixture f;
 
-	set_up(&f, state, 2, true);
+	set_up(&f, state, 2, TWO_REGIONS);
 	tiny_set_work(&f.t, 0, 1024, 4096, PERMUTE);
 	tiny_set_work(&f.t, 1, HALF + 1024, 4096, 1);
 	start_quiet(&f);
@@ -278,7 +118,7 @@ static void test_more_than_a_ring(void **state)
 		assert_exact(&f, 4096);
 		send_acc(&f);
 	}
-	if (f.backend->kind == DIRTY_RING && f.backend->ring_entries == 1024)
+	if (f.subject->backend.kind == DIRTY_RING && f.subject->backend.ring_entries == 1024)
 		assert_true(f.d->stats.ring_full_exits >= 2 * 3); /* a full ring empties both */
 	else
 		assert_int_equal(f.d->stats.ring_full_exits, 0);
@@ -289,14 +129,135 @@ static void test_more_than_a_ring(void **state)
 	tear_down(&f);
 }
 
+static void test_full_rings_of_4_vcpus(void **state)
+{
+	static struct fixture f;
+
+	set_up(&f, state, 4, TWO_REGIONS);
+	for (unsigned int c = 0; c < 4; c++)
+		tiny_set_work(&f.t, c, 1024 + c * 3072, 2048, PERMUTE);
+	start_quiet(&f);
+	work(&f, 2048);
+	collect(&f);
+	assert_exact(&f, 2048);
+	send_acc(&f);
+	if (f.subject->backend.kind == DIRTY_RING && f.subject->backend.ring_entries == 1024)
+		assert_true(f.d->stats.ring_full_exits >= 2);
+	work(&f, 2048);
+	finish(&f);
+	assert_exact(&f, 2048);
+	dirty_stop(f.d);
+	tear_down(&f);
+}
+
+/* Memory that nobody has touched yet, neither guest nor host. Where the kernel answers a first write with a huge page, uffd reports all of it: the kernel wrote it. */
+static void test_first_touch(void **state)
+{
+	static struct fixture f;
+	struct bitmap want;
+	struct err err = { 0 };
+	bool huge;
+
+	set_up(&f, state, 2, TWO_REGIONS);
+	huge = f.subject->backend.kind == DIRTY_UFFD && f.subject->backing == GMEM_THP;
+	tiny_set_work(&f.t, 0, 1024, 2048, PERMUTE);
+	tiny_set_work(&f.t, 1, HALF + 1024, 4096, 1);
+	start(&f);
+	for (unsigned int round = 0; round < 3; round++) {
+		bitmap_fill(&f.acc);
+		must(dirty_rearm(f.d, &f.acc, 0, RAM_PAGES, &err), &err);
+		bitmap_zero(&f.acc);
+		collect(&f);
+		bitmap_zero(&f.acc);
+		work(&f, 100);
+		collect(&f);
+		wanted(&f, 100, &want);
+		assert_found(&f, &want, huge);
+		bitmap_fini(&want);
+	}
+	dirty_stop(f.d);
+	tear_down(&f);
+}
+
+/* Pages that the guest has written are read: they stay clean. */
+static void test_reads_are_no_writes(void **state)
+{
+	static struct fixture f;
+	struct bitmap want;
+	struct err err = { 0 };
+
+	set_up_program(&f, state, 2, TWO_REGIONS, TINY_PASS);
+	populate(&f);
+	assert_int_equal(bitmap_init(&want, RAM_PAGES), 0);
+	must(tiny_pass_start(&f.t, &err), &err);
+	start(&f);
+	for (unsigned int round = 0; round < 4; round++) {
+		bool write = round % 2 == 0;
+		uint64_t ns;
+
+		for (unsigned int c = 0; c < 2; c++)
+			tiny_control(&f.t, c)->pass =
+				(struct tiny_pass){ .first_va = tiny_va(1024 + c * 8192),
+						    .npages = 4096,
+						    .write_percent = write ? 100 : 0,
+						    .seed = round,
+						    .value = round };
+		send_everything(&f);
+		collect(&f);
+		send_acc(&f);
+		must(tiny_pass_run(&f.t, 60ULL * 1000000000, &ns, &err), &err);
+		collect(&f);
+		bitmap_zero(&want);
+		if (write) {
+			bitmap_set_range(&want, 1024, 4096);
+			bitmap_set_range(&want, 1024 + 8192, 4096);
+		}
+		assert_found(&f, &want, false);
+	}
+	bitmap_fini(&want);
+	dirty_stop(f.d);
+	tear_down(&f);
+}
+
+/* KVM itself writes into guest memory: the wall clock, 12 bytes at the address that the MSR is set to. */
+static void test_kvm_writes(void **state)
+{
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entry;
+	} msrs = { .head = { .nmsrs = 1 }, .entry = { .index = MSR_KVM_WALL_CLOCK_NEW } };
+	static struct fixture f;
+	struct bitmap want;
+	struct err err = { 0 };
+
+	set_up(&f, state, 1, TWO_REGIONS);
+	populate(&f);
+	assert_int_equal(bitmap_init(&want, RAM_PAGES), 0);
+	start_quiet(&f);
+	for (uint64_t page = 2000; page < RAM_PAGES; page += 5000) {
+		uint64_t in_region = page < HALF ? page : page - HALF;
+
+		msrs.entry.data = (page < HALF ? 0 : 4ULL << 30) + (in_region << 12);
+		must(kvm_set_msrs(f.t.vm->vcpu[0].fd, &msrs.head, &err), &err);
+		assert_memory_not_equal(gmem_page(vm_mem(f.t.vm), page),
+					gmem_page(vm_mem(f.t.vm), page + 1), 12);
+		bitmap_set(&want, page);
+	}
+	collect(&f);
+	assert_found(&f, &want, false);
+	bitmap_fini(&want);
+	dirty_stop(f.d);
+	tear_down(&f);
+}
+
 static void test_device_writes(void **state)
 {
 	static const uint8_t bytes[8192] = { 1, 2, 3 };
-	struct fixture f;
+	static struct fixture f;
 	struct gmem *m;
 	uint64_t first, count;
 
-	set_up(&f, state, 1, true);
+	set_up(&f, state, 1, TWO_REGIONS);
 	m = vm_mem(f.t.vm);
 	start_quiet(&f);
 	assert_int_equal(gmem_write(m, 5000 << 12, bytes, 1), 0);
@@ -314,9 +275,12 @@ static void test_device_writes(void **state)
 	collect(&f);
 	assert_int_equal(bitmap_count(&f.acc), 0);
 	gmem_mark_dirty(m, 6000 << 12, 4096);
+	*gmem_page(m, 7000) = 1; /* marked by nobody */
 	finish(&f);
-	assert_int_equal(bitmap_count(&f.acc), 1);
 	assert_true(bitmap_test(&f.acc, 6000));
+	assert_int_equal(bitmap_test(&f.acc, 7000),
+			 (f.d->ops->flags & DIRTY_SEES_HOST_WRITES) != 0);
+	assert_int_equal(bitmap_count(&f.acc), 1 + bitmap_test(&f.acc, 7000));
 	dirty_stop(f.d);
 	assert_int_equal(gmem_write(m, 5000 << 12, bytes, 1), 0);
 	assert_int_equal(dirty_collect(f.d, &f.acc, NULL), -EINVAL);
@@ -347,12 +311,12 @@ static void *device_thread(void *arg)
 
 static void test_live_copy(void **state)
 {
-	struct fixture f;
+	static struct fixture f;
 	struct device dev = { 0 };
 	pthread_t thread;
 	uint64_t done;
 
-	set_up(&f, state, 2, true);
+	set_up(&f, state, 2, TWO_REGIONS);
 	tiny_set_work(&f.t, 0, HALF - 1024, 2048, PERMUTE);
 	tiny_set_work(&f.t, 1, HALF + 2048, 256, 1);
 	tiny_allow(&f.t, 0, UINT64_MAX);
@@ -382,12 +346,46 @@ static void test_live_copy(void **state)
 	tear_down(&f);
 }
 
+/* Four vCPUs that write into each other's pages, and a device. */
+static void test_live_copy_of_4_vcpus(void **state)
+{
+	static struct fixture f;
+	struct device dev = { 0 };
+	pthread_t thread;
+
+	set_up(&f, state, 4, TWO_REGIONS);
+	for (unsigned int c = 0; c < 4; c++) {
+		tiny_set_work(&f.t, c, HALF - 512, 1024, PERMUTE + 2ULL * c);
+		tiny_allow(&f.t, c, UINT64_MAX);
+	}
+	dev.mem = vm_mem(f.t.vm);
+	run(&f);
+	assert_int_equal(pthread_create(&thread, NULL, device_thread, &dev), 0);
+	start(&f);
+	send_everything(&f);
+	for (unsigned int round = 0; round < 10; round++) {
+		collect(&f);
+		send_acc(&f);
+		for (unsigned int c = 0; c < 4; c++)
+			assert_true(tiny_wait_done(&f.t, c,
+						   atomic_load(&tiny_control(&f.t, c)->done) + 1));
+	}
+	halt(&f);
+	atomic_store(&dev.end, true);
+	pthread_join(thread, NULL);
+	finish(&f);
+	send_acc(&f);
+	assert_copy_equals_memory(&f);
+	dirty_stop(f.d);
+	tear_down(&f);
+}
+
 /* An attempt that dies after a collect took the bits with it; the next one must not miss those pages. */
 static void test_after_a_failed_attempt(void **state)
 {
-	struct fixture f;
+	static struct fixture f;
 
-	set_up(&f, state, 1, false);
+	set_up(&f, state, 1, ONE_REGION);
 	tiny_set_work(&f.t, 0, 1024, 4096, PERMUTE);
 	for (unsigned int attempt = 0; attempt < 3; attempt++) {
 		start_quiet(&f);
@@ -422,9 +420,9 @@ static void test_after_a_failed_attempt(void **state)
 /* Rings keep working when what finish delivered is not followed by stop at once. */
 static void test_running_on_after_finish(void **state)
 {
-	struct fixture f;
+	static struct fixture f;
 
-	set_up(&f, state, 1, false);
+	set_up(&f, state, 1, ONE_REGION);
 	tiny_set_work(&f.t, 0, 1024, 8192, 1);
 	start_quiet(&f);
 	work(&f, 900);
@@ -439,11 +437,11 @@ static void test_running_on_after_finish(void **state)
 /* Rearming takes the pages that are named and no others. */
 static void test_rearm_is_exact(void **state)
 {
-	struct fixture f;
+	static struct fixture f;
 	struct bitmap odd;
 	struct err err = { 0 };
 
-	set_up(&f, state, 1, false);
+	set_up(&f, state, 1, ONE_REGION);
 	tiny_set_work(&f.t, 0, 1024, 256, 1);
 	assert_int_equal(bitmap_init(&odd, RAM_PAGES), 0);
 	for (uint64_t p = 1; p < RAM_PAGES; p += 2)
@@ -474,46 +472,136 @@ static void test_rearm_is_exact(void **state)
 	tear_down(&f);
 }
 
-static int is_offered(const struct backend *b)
+/* Pages for hugetlb: where root runs this, the host may make the few that are needed and takes them back with the memory. Returns what the limit was, or -1
+ * when it cannot be told. */
+#define NR_HUGEPAGES "/proc/sys/vm/nr_overcommit_hugepages"
+static void write_hugepages(long n)
 {
-	struct tiny_config config = {
-		.ncpus = 1, .dirty = b->kind, .ring_entries = b->ring_entries, .pages = 1024
-	};
-	struct tiny t;
-	struct err err = { 0 };
-	int r = tiny_create(&config, &t, &err);
+	FILE *f = fopen(NR_HUGEPAGES, "we");
 
-	if (r == 0)
-		tiny_destroy(&t);
-	else if (r == -EOPNOTSUPP)
-		print_message("SKIP %s: %s\n", b->name, err.msg);
-	return r != -EOPNOTSUPP;
+	if (!f)
+		return;
+	fprintf(f, "%ld\n", n);
+	fclose(f);
 }
 
-int main(void)
+static long lend_hugepages(void)
 {
-	static const struct CMUnitTest cases[] = {
-		cmocka_unit_test(test_sequential),
-		cmocka_unit_test(test_random_2_vcpus_2_regions),
-		cmocka_unit_test(test_same_pages_again),
-		cmocka_unit_test(test_more_than_a_ring),
-		cmocka_unit_test(test_device_writes),
-		cmocka_unit_test(test_live_copy),
-		cmocka_unit_test(test_after_a_failed_attempt),
-		cmocka_unit_test(test_running_on_after_finish),
-		cmocka_unit_test(test_rearm_is_exact),
-	};
+	FILE *f = fopen(NR_HUGEPAGES, "re");
+	char text[32] = "";
+	long had;
+
+	if (!f)
+		return -1;
+	had = fgets(text, sizeof(text), f) ? strtol(text, NULL, 10) : -1;
+	fclose(f);
+	if (had >= 0)
+		write_hugepages(had + (long)(RAM_PAGES / HUGE_PAGES));
+	return had;
+}
+
+static const struct CMUnitTest cases[] = {
+	cmocka_unit_test_teardown(test_sequential, clean_up),
+	cmocka_unit_test_teardown(test_random_2_vcpus_2_regions, clean_up),
+	cmocka_unit_test_teardown(test_4_vcpus_5_regions, clean_up),
+	cmocka_unit_test_teardown(test_sparse_3_vcpus, clean_up),
+	cmocka_unit_test_teardown(test_live_copy, clean_up),
+	cmocka_unit_test_teardown(test_first_touch, clean_up),
+	cmocka_unit_test_teardown(test_rearm_is_exact, clean_up),
+	/* From here on with huge pages where the kernel finds them, only. */
+	cmocka_unit_test_teardown(test_same_pages_again, clean_up),
+	cmocka_unit_test_teardown(test_more_than_a_ring, clean_up),
+	cmocka_unit_test_teardown(test_full_rings_of_4_vcpus, clean_up),
+	cmocka_unit_test_teardown(test_reads_are_no_writes, clean_up),
+	cmocka_unit_test_teardown(test_device_writes, clean_up),
+	cmocka_unit_test_teardown(test_kvm_writes, clean_up),
+	cmocka_unit_test_teardown(test_live_copy_of_4_vcpus, clean_up),
+	cmocka_unit_test_teardown(test_after_a_failed_attempt, clean_up),
+	cmocka_unit_test_teardown(test_running_on_after_finish, clean_up),
+};
+#define CASES_FOR_EVERY_BACKING 7
+
+static const struct {
+	const char *name;
+	size_t ncases;
+} backings[] = { [GMEM_THP] = { "thp", ARRAY_LEN(cases) },
+		 [GMEM_4K] = { "4k", CASES_FOR_EVERY_BACKING },
+		 [GMEM_HUGETLB] = { "hugetlb", CASES_FOR_EVERY_BACKING } };
+
+static int run_subject(struct subject *s)
+{
 	struct CMUnitTest tests[ARRAY_LEN(cases)];
+	const char *memory = backings[s->backing].name;
+	size_t ncases = backings[s->backing].ncases;
+	struct err err = { 0 };
+	char name[64];
+	int failed;
+	int r = try_subject(s, &err);
+
+	if (r == -EOPNOTSUPP || (r == -ENOMEM && s->backing == GMEM_HUGETLB)) {
+		printf("conformance backend=\"%s\" memory=%s SKIP: %s\n", s->backend.name, memory,
+		       err.msg);
+		return 0;
+	}
+	for (size_t i = 0; i < ncases; i++) {
+		tests[i] = cases[i];
+		tests[i].initial_state = s;
+	}
+	snprintf(name, sizeof(name), "%s, %s", s->backend.name, memory);
+	failed = _cmocka_run_group_tests(name, tests, ncases, NULL, NULL);
+	printf("conformance backend=\"%s\" memory=%s cases=%zu failed=%d collects=%" PRIu64
+	       " written=%" PRIu64 " missed=%" PRIu64 " invented=%" PRIu64 " tables=%" PRIu64 "\n",
+	       s->backend.name, memory, ncases, failed, s->tally.collects, s->tally.written,
+	       s->tally.missed, s->tally.invented, s->tally.tables);
+	fflush(stdout);
+	return failed;
+}
+
+/* Without arguments all; else those that are named, of backings and of backends. */
+static bool is_asked(const char *name, const char *const *others, size_t nothers, int argc,
+		     char **argv)
+{
+	bool any = false;
+
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], name))
+			return true;
+		for (size_t k = 0; k < nothers; k++)
+			any |= !strcmp(argv[i], others[k]);
+	}
+	return !any;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct backend backends[] = {
+		{ "bitmap", DIRTY_BITMAP, 0 },
+		{ "manual", DIRTY_MANUAL, 0 },
+		{ "ring of 1024", DIRTY_RING, 1024 },
+		{ "ring of 65536", DIRTY_RING, 65536 },
+		{ "uffd", DIRTY_UFFD, 0 },
+	};
+	const char *backend_names[ARRAY_LEN(backends)], *backing_names[ARRAY_LEN(backings)];
+	long had = lend_hugepages();
 	int failed = 0;
 
+	for (size_t b = 0; b < ARRAY_LEN(backends); b++)
+		backend_names[b] = backends[b].name;
+	for (size_t m = 0; m < ARRAY_LEN(backings); m++)
+		backing_names[m] = backings[m].name;
 	for (size_t b = 0; b < ARRAY_LEN(backends); b++) {
-		if (!is_offered(&backends[b]))
-			continue;
-		for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-			tests[i] = cases[i];
-			tests[i].initial_state = (void *)(uintptr_t)&backends[b];
+		for (size_t m = 0; m < ARRAY_LEN(backings); m++) {
+			struct subject s = { .backend = backends[b],
+					     .backing = (enum gmem_backing)m };
+
+			if (is_asked(backend_names[b], backend_names, ARRAY_LEN(backends), argc,
+				     argv) &&
+			    is_asked(backing_names[m], backing_names, ARRAY_LEN(backings), argc,
+				     argv))
+				failed += run_subject(&s);
 		}
-		failed += cmocka_run_group_tests_name(backends[b].name, tests, NULL, NULL);
 	}
+	if (had >= 0)
+		write_hugepages(had);
 	return failed;
 }
