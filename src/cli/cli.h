@@ -15,6 +15,7 @@ int cmd_run(int argc, char **argv);
 int cmd_receive(int argc, char **argv);
 int cmd_caps(int argc, char **argv);
 int cmd_stream(int argc, char **argv);
+int cmd_trace(int argc, char **argv);
 
 /* Options of run and receive. Strings point into argv. */
 struct vm_options {

@@ -31,6 +31,7 @@ static const struct command commands[] = {
 	{ "events", NULL, "follow what happens to a VM" },
 	{ "caps", cmd_caps, "what this host's KVM offers" },
 	{ "stream", cmd_stream, "verify or dump a recorded migration stream" },
+	{ "trace", cmd_trace, "verify or dump an access trace" },
 };
 
 static int usage(FILE *to)

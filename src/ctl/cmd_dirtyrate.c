@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/num.h"
 #include "commands.h"
 #include "dirtyrate_text.h"
 #include "discover.h"
@@ -18,6 +20,8 @@ struct dirtyrate {
 	struct vm vm;
 	struct follow follow;
 };
+
+#define INTERVAL_NS (100 * NS_PER_MS)
 
 static int complain(const struct ctl_args *a, const struct err *err, int status)
 {
@@ -54,9 +58,9 @@ static json_t *request_body(const struct ctl_args *a, struct err *err)
 		return NULL;
 	}
 	o = json_pack("{s:I, s:I, s:I, s:I, s:s}", "for_ns", (json_int_t)a->for_ns, "interval_ns",
-		      (json_int_t)a->interval_ns, "bandwidth", (json_int_t)a->bandwidth,
-		      "max_downtime_ns", (json_int_t)a->max_downtime_ns, "trace",
-		      trace ? trace : "");
+		      (json_int_t)(a->interval_ns ? a->interval_ns : MIN(INTERVAL_NS, a->for_ns)),
+		      "bandwidth", (json_int_t)a->bandwidth, "max_downtime_ns",
+		      (json_int_t)a->max_downtime_ns, "trace", trace ? trace : "");
 	if (!o)
 		err_set(err, -EINVAL, "--trace: not UTF-8");
 	return o;

@@ -106,7 +106,7 @@ static const struct ctl_option dirtyrate_options[] = {
 	  AT(for_ns) },
 	{ .name = "interval",
 	  .value = "TIME",
-	  .help = "how often to read the dirty log; as long as --for: at the end (100ms)",
+	  .help = "how often to read the dirty log; that of --for: once (100ms)",
 	  .expect = "a duration such as 100ms",
 	  .set = option_duration,
 	  AT(interval_ns) },
@@ -150,9 +150,7 @@ static const struct ctl_command commands[] = {
 	  OPTIONS(dirtyrate_options),
 	  .takes_name = true,
 	  .run = cmd_dirtyrate,
-	  .defaults = { .for_ns = NS_PER_S,
-			.interval_ns = 100 * NS_PER_MS,
-			.max_downtime_ns = 300 * NS_PER_MS },
+	  .defaults = { .for_ns = NS_PER_S, .max_downtime_ns = 300 * NS_PER_MS },
 	  .notes =
 		  "Ctrl-C ends it; the figures are then those of the intervals so far, and no\n"
 		  "trace is written. Exit status: 0 done; 1 failed; 2 wrong usage; 130 cancelled." },

@@ -25,7 +25,7 @@ struct ctl_args {
 	const char *report;
 	/* dirtyrate; max_downtime_ns too */
 	uint64_t for_ns;
-	uint64_t interval_ns;
+	uint64_t interval_ns; /* 0: not given */
 	uint64_t bandwidth;
 	const char *trace;
 };

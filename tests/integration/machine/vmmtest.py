@@ -78,12 +78,19 @@ class Vm:
             return None
         return wait_for(announced, f"{self.name} to listen")
 
+    def connect_console(self):
+        console = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            console.connect(self.console_path)
+        except (FileNotFoundError, ConnectionRefusedError):  # not bound yet, or not listening yet
+            console.close()
+            return None
+        console.setblocking(False)
+        return console
+
     def read_console(self):
         if not self.console:
-            self.console = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            wait_for(lambda: os.path.exists(self.console_path), f"{self.name}'s console")
-            self.console.connect(self.console_path)
-            self.console.setblocking(False)
+            self.console = wait_for(self.connect_console, f"{self.name}'s console")
         try:
             while data := self.console.recv(65536):
                 self.output += data

@@ -96,6 +96,25 @@ static void empty_write_is_no_failure(void **state)
 	buf_fini(&b);
 }
 
+static void prints_text_without_its_zero_byte(void **state)
+{
+	struct buf b = { 0 };
+	char line[1000];
+
+	memset(line, 'x', sizeof(line));
+	buf_printf(&b, "%s", "");
+	assert_int_equal(b.len_bytes, 0);
+	buf_printf(&b, "%d+%s\n", 7, "y");
+	buf_printf(&b, "%.*s", (int)sizeof(line), line); /* longer than what was reserved */
+	assert_true(buf_ok(&b));
+	assert_int_equal(b.len_bytes, 4 + sizeof(line));
+	assert_memory_equal(b.data, "7+y\nxxx", 7);
+	assert_null(buf_grow(&b, SIZE_MAX));
+	buf_printf(&b, "z");
+	assert_int_equal(b.len_bytes, 4 + sizeof(line));
+	buf_fini(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -104,6 +123,7 @@ int main(void)
 		cmocka_unit_test(grows_and_keeps_contents),
 		cmocka_unit_test(failure_sticks_and_keeps_what_was_there),
 		cmocka_unit_test(empty_write_is_no_failure),
+		cmocka_unit_test(prints_text_without_its_zero_byte),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -217,7 +217,8 @@ class Ctl(unittest.TestCase):
 
     def test_dirtyrate_refused(self):
         vm = self.runtime.start("a")
-        self.assertIn("--interval: expected at most as long as --for", self.ctl("dirtyrate", "--for", "10ms", status=2))
+        self.assertIn("--interval: expected at most as long as --for", self.ctl("dirtyrate", "--for", "10ms", "--interval", "11ms", status=2))
+        self.assertEqual(json.loads(self.ctl("dirtyrate", "--for", "10ms", "--json"))["interval_ms"], 10)
         self.assertIn("--for: expected a duration", self.ctl("dirtyrate", "--for", "fast", status=2))
         self.assertIn("interval_ns: 1000 is not within", self.ctl("dirtyrate", "--interval", "1us", status=1))
         vm.request("PUT", "vm.send-migration", {"to": "wait:1"})
