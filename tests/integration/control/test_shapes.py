@@ -47,6 +47,7 @@ def load(name):
 DOCUMENTS = {name: load(name) for name in ("openapi.yaml", "migrate-report.schema.json", "dirtyrate.schema.json")}
 SCHEMAS = resolve(DOCUMENTS["openapi.yaml"]["components"]["schemas"], DOCUMENTS, "openapi.yaml")
 REPORT = resolve(DOCUMENTS["migrate-report.schema.json"], DOCUMENTS, "migrate-report.schema.json")
+RATE = resolve(DOCUMENTS["dirtyrate.schema.json"], DOCUMENTS, "dirtyrate.schema.json")
 
 
 def valid(schema, value):
@@ -70,6 +71,11 @@ def scenario(run, start):
     assert get(source, "vm.counters", SCHEMAS["Counters"])
     get(source, "vm.migration-status", SCHEMAS["Error"], 404)
     assert fakevm.request(destination, "PUT", "/api/v1/vm.pause").status == 409
+
+    get(source, "vm.dirty-rate-status", SCHEMAS["Error"], 404)
+    report = valid(RATE, json.loads(run("dirtyrate", "a", "--json", "--for", "100ms", "--interval", "20ms")))
+    assert report["result"] == "completed" and report["ram_pages"] == (64 << 20) // 4096, report
+    assert get(source, "vm.dirty-rate-status", RATE) == report
 
     streams = fakevm.Stream(source), fakevm.Stream(destination)
     firsts = [valid(SCHEMAS["Event"], next(iter(s))) for s in streams]
