@@ -84,8 +84,8 @@ int transport_init(struct transport *t, const struct transport_ops *ops, const c
 void transport_fini(struct transport *t);
 
 /* TCP over io_uring: NODELAY, keepalive (10 s idle, 3 s, 3 probes), TCP_USER_TIMEOUT a little above the stall limit, large buffers left to autotuning. "HOST:PORT", "[::1]:4444", ":4444" (listen: all addresses). */
-/* -EINVAL (address), -EHOSTUNREACH (name does not resolve), -ETIMEDOUT, or connect's error of the last address tried. */
-int tcp_connect(const char *host_port, uint64_t timeout_ns, struct transport **ret,
+/* -EINVAL (address), -EHOSTUNREACH (name does not resolve), -ETIMEDOUT, or connect's error of the last address tried. @cancel_fd (an eventfd, or -1) ends the wait with -ECANCELED. */
+int tcp_connect(const char *host_port, uint64_t timeout_ns, int cancel_fd, struct transport **ret,
 		struct err *err);
 struct tcp_listener;
 /* Port 0 picks a free one; tcp_listener_address tells "127.0.0.1:35123". */

@@ -117,19 +117,22 @@ static void set_options(int fd)
 		setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(int));
 }
 
-/* Wait for a non-blocking connect until @deadline_ns. 0 or -errno of the connection. */
-static int wait_connected(int fd, uint64_t deadline_ns)
+/* Wait for a non-blocking connect until @deadline_ns. 0, -ECANCELED, or -errno of the connection. */
+static int wait_connected(int fd, uint64_t deadline_ns, int cancel_fd)
 {
 	for (;;) {
-		struct pollfd p = { .fd = fd, .events = POLLOUT };
+		struct pollfd p[2] = { { .fd = fd, .events = POLLOUT },
+				       { .fd = cancel_fd, .events = POLLIN } };
 		uint64_t now = clock_mono_ns();
 		uint64_t left_ms =
 			now < deadline_ns ? (deadline_ns - now + NS_PER_MS - 1) / NS_PER_MS : 0;
-		int n = poll(&p, 1, (int)MIN(left_ms, 1000 * 1000)), code = 0;
+		int n = poll(p, 2, (int)MIN(left_ms, 1000 * 1000)), code = 0;
 		socklen_t len = sizeof(code);
 
 		if (n < 0 && errno != EINTR)
 			return -errno;
+		if (n > 0 && p[1].revents)
+			return -ECANCELED;
 		if (n > 0)
 			return getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &len) ? -errno : -code;
 		if (!left_ms)
@@ -137,7 +140,7 @@ static int wait_connected(int fd, uint64_t deadline_ns)
 	}
 }
 
-static int connect_one(const struct addrinfo *ai, uint64_t deadline_ns, int *ret_fd)
+static int connect_one(const struct addrinfo *ai, uint64_t deadline_ns, int cancel_fd, int *ret_fd)
 {
 	int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, ai->ai_protocol);
 	int rc = 0;
@@ -146,8 +149,9 @@ static int connect_one(const struct addrinfo *ai, uint64_t deadline_ns, int *ret
 		return -errno;
 	set_options(fd);
 	if (connect(fd, ai->ai_addr, ai->ai_addrlen))
-		rc = errno == EINPROGRESS || errno == EINTR ? wait_connected(fd, deadline_ns) :
-							      -errno;
+		rc = errno == EINPROGRESS || errno == EINTR ?
+			     wait_connected(fd, deadline_ns, cancel_fd) :
+			     -errno;
 	if (rc) {
 		fd_close(&fd);
 		return rc;
@@ -160,6 +164,8 @@ static int connect_one(const struct addrinfo *ai, uint64_t deadline_ns, int *ret
 static int connect_error(const char *host_port, int rc, uint64_t timeout_ns, struct err *err)
 {
 	switch (-rc) {
+	case ECANCELED:
+		return err_set(err, rc, "connect %s: cancelled", host_port);
 	case ECONNREFUSED:
 		return err_set(err, rc, "connect %s: connection refused", host_port);
 	case ETIMEDOUT:
@@ -174,7 +180,8 @@ static int connect_error(const char *host_port, int rc, uint64_t timeout_ns, str
 	}
 }
 
-int tcp_connect(const char *host_port, uint64_t timeout_ns, struct transport **ret, struct err *err)
+int tcp_connect(const char *host_port, uint64_t timeout_ns, int cancel_fd, struct transport **ret,
+		struct err *err)
 {
 	uint64_t deadline = clock_mono_ns() + timeout_ns;
 	struct addrinfo *list = NULL;
@@ -185,10 +192,10 @@ int tcp_connect(const char *host_port, uint64_t timeout_ns, struct transport **r
 		return rc;
 	rc = -EADDRNOTAVAIL;
 	for (const struct addrinfo *ai = list; ai; ai = ai->ai_next) {
-		rc = connect_one(ai, deadline, &fd);
+		rc = connect_one(ai, deadline, cancel_fd, &fd);
 		if (rc == 0)
 			format_address(ai->ai_addr, ai->ai_addrlen, peer);
-		if (rc == 0 || clock_mono_ns() >= deadline)
+		if (rc == 0 || rc == -ECANCELED || clock_mono_ns() >= deadline)
 			break;
 	}
 	freeaddrinfo(list);

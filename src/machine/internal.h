@@ -44,7 +44,7 @@ struct machine {
 	unsigned int nentries;
 
 	struct tcp_listener *listener;
-	int accept_cancel_fd;
+	int peer_cancel_fd; /* ends waiting for a connection, as receiver and as source */
 	int record_fd;
 
 	_Atomic(enum guest_end) guest_end;

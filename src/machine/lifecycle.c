@@ -174,7 +174,7 @@ int machine_stop(struct machine *m, const char *reason, struct err *err)
 		m->stop_after = true;
 		snprintf(m->stop_reason, sizeof(m->stop_reason), "%s", reason);
 		atomic_store(&m->cancel, true);
-		(void)eventfd_write(m->accept_cancel_fd, 1);
+		(void)eventfd_write(m->peer_cancel_fd, 1);
 		/* A source that has handed over must hear a refusal, not a broken connection: COMMIT is answered with it, and soon. */
 		if (m->transport && !m->loaded)
 			transport_cancel(m->transport);

@@ -235,13 +235,13 @@ static int machine_alloc(const struct machine_config *config, struct loop *loop,
 	pthread_cond_init(&m->rate_wake, NULL);
 	pthread_mutex_init(&m->input_lock, NULL);
 	m->loop = loop;
-	m->end_fd = m->guest_fd = m->accept_cancel_fd = m->record_fd = -1;
+	m->end_fd = m->guest_fd = m->peer_cancel_fd = m->record_fd = -1;
 	m->created_ns = clock_mono_ns();
 	m->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	m->guest_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	m->accept_cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	m->peer_cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	copy_config(m, config);
-	if (m->end_fd < 0 || m->guest_fd < 0 || m->accept_cancel_fd < 0)
+	if (m->end_fd < 0 || m->guest_fd < 0 || m->peer_cancel_fd < 0)
 		rc = err_sys(err, -errno, "eventfd");
 	else if (!m->config.console || !m->config.cmdline)
 		rc = err_set(err, -ENOMEM, "no memory for a machine");
@@ -353,8 +353,8 @@ void machine_destroy(struct machine *m)
 	if (!m)
 		return;
 	atomic_store(&m->cancel, true);
-	if (m->accept_cancel_fd >= 0)
-		(void)eventfd_write(m->accept_cancel_fd, 1);
+	if (m->peer_cancel_fd >= 0)
+		(void)eventfd_write(m->peer_cancel_fd, 1);
 	pthread_mutex_lock(&m->lock);
 	if (m->transport)
 		transport_cancel(m->transport);
@@ -371,7 +371,7 @@ void machine_destroy(struct machine *m)
 		loop_del(m->loop, m->guest_fd);
 	fd_close(&m->guest_fd);
 	fd_close(&m->end_fd);
-	fd_close(&m->accept_cancel_fd);
+	fd_close(&m->peer_cancel_fd);
 	fd_close(&m->record_fd);
 	for (unsigned int i = 0; i < ARRAY_LEN(m->strings); i++)
 		free(m->strings[i]);

@@ -153,7 +153,7 @@ static const struct mig_destination_ops destination_ops = {
 static int take_connection(struct machine *m, struct mig_receive_report *report, struct err *err)
 {
 	struct transport *t;
-	int rc = tcp_accept(m->listener, m->accept_cancel_fd, &t, err);
+	int rc = tcp_accept(m->listener, m->peer_cancel_fd, &t, err);
 
 	if (rc) {
 		report->met_source = true;

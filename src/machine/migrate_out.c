@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 #include "base/clock.h"
 #include "internal.h"
@@ -187,7 +188,7 @@ static void *send_thread(void *opaque)
 	int rc;
 
 	pthread_setname_np(pthread_self(), "migrate");
-	rc = tcp_connect(m->migrate.to, CONNECT_TIMEOUT_NS, &t, &err);
+	rc = tcp_connect(m->migrate.to, CONNECT_TIMEOUT_NS, m->peer_cancel_fd, &t, &err);
 	pthread_mutex_lock(&m->lock);
 	m->transport = t;
 	if (t && atomic_load(&m->cancel)) /* while it was being connected */
@@ -211,6 +212,7 @@ static void *send_thread(void *opaque)
 /* Takes the machine for a migration; from here on no other one can start. */
 static int reserve(struct machine *m, const struct machine_migrate_params *params, struct err *err)
 {
+	eventfd_t left_over;
 	int rc;
 
 	pthread_mutex_lock(&m->lock);
@@ -230,6 +232,7 @@ static int reserve(struct machine *m, const struct machine_migrate_params *param
 		m->migrate.send.max_downtime_ns = &m->max_downtime_ns;
 		atomic_store(&m->max_downtime_ns, params->send.policy.max_downtime_ns);
 		atomic_store(&m->cancel, false);
+		(void)eventfd_read(m->peer_cancel_fd, &left_over);
 		memset(&m->report, 0, sizeof(m->report));
 		mig_report_tracking(&m->report, vm_dirty(m->vm));
 		m->report.compress = "";
@@ -268,6 +271,7 @@ int machine_migrate_cancel(struct machine *m, struct err *err)
 			     "too late to cancel: the VM is being handed over to its destination");
 	else {
 		atomic_store(&m->cancel, true);
+		(void)eventfd_write(m->peer_cancel_fd, 1);
 		if (m->transport)
 			transport_cancel(m->transport);
 	}

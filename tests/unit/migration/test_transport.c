@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -37,7 +39,7 @@ static void link_make(struct link *l, enum kind kind)
 		return;
 	}
 	assert_int_equal(tcp_listen("127.0.0.1:0", &listener, &err), 0);
-	assert_int_equal(tcp_connect(tcp_listener_address(listener), NS_PER_S, &l->a, &err), 0);
+	assert_int_equal(tcp_connect(tcp_listener_address(listener), NS_PER_S, -1, &l->a, &err), 0);
 	assert_int_equal(tcp_accept(listener, -1, &l->b, &err), 0);
 	assert_string_equal(l->a->peer, tcp_listener_address(listener));
 	tcp_listener_destroy(listener);
@@ -501,7 +503,7 @@ static void addresses_are_checked(void **state)
 	struct err err = { 0 };
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		assert_int_equal(tcp_connect(bad[i], NS_PER_S, &t, &err), -EINVAL);
+		assert_int_equal(tcp_connect(bad[i], NS_PER_S, -1, &t, &err), -EINVAL);
 		assert_non_null(strstr(err.msg, bad[i]));
 	}
 	assert_null(t);
@@ -518,11 +520,39 @@ static void refused_connection_says_so(void **state)
 	snprintf(address, sizeof(address), "%s", tcp_listener_address(l));
 	snprintf(expected, sizeof(expected), "connect %s: connection refused", address);
 	tcp_listener_destroy(l);
-	assert_int_equal(tcp_connect(address, NS_PER_S, &t, &err), -ECONNREFUSED);
+	assert_int_equal(tcp_connect(address, NS_PER_S, -1, &t, &err), -ECONNREFUSED);
 	assert_string_equal(err.msg, expected);
-	assert_int_equal(tcp_connect("no-such-host.invalid:4444", NS_PER_S, &t, &err),
+	assert_int_equal(tcp_connect("no-such-host.invalid:4444", NS_PER_S, -1, &t, &err),
 			 -EHOSTUNREACH);
 	assert_non_null(strstr(err.msg, "no-such-host.invalid"));
+}
+
+/* A host that does not answer: a listener whose queue is full. */
+static void connecting_can_be_cancelled(void **state)
+{
+	enum { FULL = 8 };
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct transport *t = NULL;
+	struct tcp_listener *l;
+	struct err err = { 0 };
+	int fd[FULL], cancel_fd = eventfd(1, EFD_CLOEXEC);
+	const char *address;
+
+	assert_int_equal(tcp_listen("127.0.0.1:0", &l, &err), 0);
+	address = tcp_listener_address(l);
+	sa.sin_port = htons((uint16_t)strtoul(strrchr(address, ':') + 1, NULL, 10));
+	for (int i = 0; i < FULL; i++) {
+		fd[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		(void)connect(fd[i], (struct sockaddr *)&sa, sizeof(sa));
+	}
+	assert_int_equal(tcp_connect(address, 600 * NS_PER_S, cancel_fd, &t, &err), -ECANCELED);
+	assert_non_null(strstr(err.msg, "cancelled"));
+	assert_null(t);
+	for (int i = 0; i < FULL; i++)
+		close(fd[i]);
+	close(cancel_fd);
+	tcp_listener_destroy(l);
 }
 
 static void listener_names_its_address(void **state)
@@ -593,6 +623,7 @@ int main(void)
 		cmocka_unit_test(too_many_vectors_are_refused),
 		cmocka_unit_test(addresses_are_checked),
 		cmocka_unit_test(refused_connection_says_so),
+		cmocka_unit_test(connecting_can_be_cancelled),
 		cmocka_unit_test(listener_names_its_address),
 		cmocka_unit_test(accept_can_be_cancelled),
 	};
