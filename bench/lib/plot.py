@@ -80,7 +80,9 @@ def _write(figure, path, title):
     with open(path, encoding="utf-8") as f:
         text = f.read()
     # One page may hold several plots: only what is referred to keeps its name, and those names are salted.
-    text = re.sub(r'<g id="[^"]*">', "<g>", text).replace(INK, "currentColor")
+    referred = set(re.findall(r'(?:url\(#|href="#)([^")]+)', text))
+    text = re.sub(r' id="([^"]*)"', lambda m: m.group(0) if m.group(1) in referred else "", text)
+    text = text.replace(INK, "currentColor")
     text = re.sub(r"<svg ", '<svg class="plot" role="img" ', text, count=1)
     text = re.sub(r"(<svg [^>]*>)", lambda m: m.group(1) + "\n" + STYLE, text, count=1)
     with open(path, "w", encoding="utf-8") as f:
@@ -96,6 +98,14 @@ def _log_floor(found):
 def _error_bar(value, error):
     least, greatest = error
     return [[max(0, value - least)], [max(0, greatest - value)]]
+
+
+def _label(axes, at, value, error):
+    """The figure above its bar and range, or below where the bar hangs down."""
+    up = value >= 0
+    end = error[1 if up else 0] if error else value
+    axes.annotate(short(value), (at, end), xytext=(0, 2.5 if up else -2.5), textcoords="offset points", ha="center",
+                  va="bottom" if up else "top", fontsize=7)
 
 
 def bars(path, title, groups, series, values, errors, ylabel, log=False):
@@ -124,11 +134,11 @@ def bars(path, title, groups, series, values, errors, ylabel, log=False):
                     axes.errorbar(at, value, yerr=_error_bar(value, error), fmt="none", ecolor=INK, elinewidth=0.9,
                                   capsize=2.2)
                 if labelled:
-                    top = max(value, error[1] if error else value, floor if log else value)
-                    axes.annotate(short(value), (at, top), xytext=(0, 2.5), textcoords="offset points", ha="center",
-                                  fontsize=7)
+                    _label(axes, at, value, error)
             if first:
                 axes.bar(0, 0, 0, color=COLOURS[s % len(COLOURS)], label=f"{name} (none)")
+        if any(v is not None and v < 0 for row in values for v in row):
+            axes.axhline(0, color=INK, linewidth=0.8)
         _bar_axes(axes, groups, log, floor)
         _legend(axes, len(series))
         _write(figure, path, title)
@@ -157,8 +167,8 @@ def _number_axis(axis, log):
 
 def lines(path, title, series, xlabel, ylabel, logx=False, logy=False, marks=()):
     """
-    Curves: SERIES is a list of (label, xs, ys); a y of None is a gap. MARKS are (x, label): a vertical line each, such as the
-    beginning of a migration.
+    Curves: SERIES is a list of (label, xs, ys); a y of None is a gap. MARKS are (x, label) or (x, label, number of a series, whose
+    colour it takes): a vertical line each, such as the beginning of a migration.
     """
     with matplotlib.rc_context(SETTINGS):
         figure, axes = _figure(title, ylabel, len(series))
@@ -182,8 +192,16 @@ def lines(path, title, series, xlabel, ylabel, logx=False, logy=False, marks=())
 
 
 def _marks(axes, marks):
-    """Labels stand inside, at the bottom, each beside its line; those that are close share no height."""
-    for at, (x, label) in enumerate(marks):
-        axes.axvline(x, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
-        axes.annotate(label, (x, 0.03 + 0.07 * (at % 4)), xycoords=("data", "axes fraction"), xytext=(3, 0),
-                      textcoords="offset points", fontsize=7.5, rotation=0)
+    """Labels stand beside their lines at the top, above the curves, one under the other."""
+    if not marks:
+        return
+    lower, upper = axes.get_ylim()
+    if axes.get_yscale() == "log":
+        axes.set_ylim(lower, upper * (upper / lower) ** (0.07 * (len(marks) + 1)))
+    else:
+        axes.set_ylim(lower, upper + (upper - lower) * 0.07 * (len(marks) + 1))
+    for at, (x, label, *series) in enumerate(marks):
+        colour = COLOURS[series[0] % len(COLOURS)] if series else INK
+        axes.axvline(x, color=colour, linewidth=1.1, linestyle=(0, (4, 3)))
+        axes.annotate(label, (x, 0.95 - 0.058 * at), xycoords=("data", "axes fraction"), xytext=(3, 0),
+                      textcoords="offset points", fontsize=7.5)

@@ -67,12 +67,12 @@ class Report:
 
 
 def three_digits(value):
-    """Three digits that count: 0.00123, 1.50, 12.3, 1234."""
+    """Three digits that count: 0.00123, 1.50, 12.3, 1,234."""
     if value == 0:
         return "0"
     size = abs(value)
     if size >= 99.95:
-        return f"{value:.0f}"
+        return f"{value:,.0f}"
     digits = 2
     while size < 0.9995 and digits < 9:
         size *= 10

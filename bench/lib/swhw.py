@@ -72,10 +72,10 @@ def _tell(text):
 
 
 def _shown_arguments():
-    """Those that a user gave."""
+    """Those that a user gave and that say what was measured."""
     found, words = [], iter(sys.argv[1:])
     for word in words:
-        if word in ("--build", "--out"):
+        if word in ("--build", "--out", "--json", "--html", "--md", "--keep"):
             next(words, None)
         else:
             found.append(word)

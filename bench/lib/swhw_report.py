@@ -138,7 +138,8 @@ def _conformance(collection):
     section = Section("conformance", "Conformance")
     found = collection.data["conformance"]
     if not found:
-        return section.add("The suite did not run.")
+        why = [f"{f['setting']}: {f['reason']}" for f in collection.data["failures"] if f["step"] == "conformance"]
+        return section.add(f"The suite did not end well. {'; '.join(why)}" if why else "The suite did not run.")
     return section.add(
         "One suite for every backend: sequential, random and device writes, several slots, huge pages, full rings, 1 to 4 vCPUs. Nothing may "
         "be missed, nothing invented.",

@@ -5,6 +5,7 @@ timelines, conformance, failures, notes.
 """
 
 import report_model as model
+from swhw_settings import in_force
 
 PATTERN_TITLES = {
     "sequential": "one after the other",
@@ -28,16 +29,15 @@ class Collection:
             self._check(row)
 
     def _check(self, row):
-        """A row says that an accelerator was in force: then `vmm caps` must have found one there. A prediction is no row."""
+        """A row says that an accelerator was in force: then `vmm caps` must have found it there. A prediction is no row."""
         if row.get("kind") == model.PREDICTION:
             raise ReportError(f"a prediction among the measured rows: {row.get('backend')} on {row.get('host_id')}")
         if row.get("host_id") not in self.hosts:
             raise ReportError(f"a row of an unknown host: {row.get('host_id')}")
         if not is_hardware(row):
             return
-        caps = self.caps(row["host_id"], row["setting"])
-        if not any(item["state"] == "present" for item in (caps or {}).get("accelerators", ())):
-            raise ReportError(f"a hardware row ({row['accel']}) of {row['host_id']}, {row['setting']}, where vmm caps found no "
+        if row["accel"] not in in_force(self.caps(row["host_id"], row["setting"])):
+            raise ReportError(f"a hardware row ({row['accel']}) of {row['host_id']}, {row['setting']}, where vmm caps found no such "
                               "accelerator")
 
     def settings(self, host_id):
