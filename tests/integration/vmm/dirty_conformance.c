@@ -80,13 +80,12 @@ static void test_4_vcpus_5_regions(void **state)
 	exact_rounds(&f, 500);
 }
 
-/* One page of every other huge page, when all of them have memory behind them. */
+/* One page of every other huge page. */
 static void test_sparse_3_vcpus(void **state)
 {
 	static struct fixture f;
 
 	set_up(&f, state, 3, TWO_REGIONS);
-	populate(&f);
 	tiny_set_work(&f.t, 0, 1024, 8192, 2 * HUGE_PAGES + 1);
 	tiny_set_work(&f.t, 1, HALF, 8192, 2 * HUGE_PAGES + 3);
 	tiny_set_work(&f.t, 2, 1024 + 7, 8192, 4 * HUGE_PAGES + 1);
@@ -158,7 +157,7 @@ static void test_first_touch(void **state)
 	struct err err = { 0 };
 	bool huge;
 
-	set_up(&f, state, 2, TWO_REGIONS);
+	set_up_untouched(&f, state, 2, TWO_REGIONS, TINY_WORK);
 	huge = f.subject->backend.kind == DIRTY_UFFD && f.subject->backing == GMEM_THP;
 	tiny_set_work(&f.t, 0, 1024, 2048, PERMUTE);
 	tiny_set_work(&f.t, 1, HALF + 1024, 4096, 1);
@@ -186,7 +185,7 @@ static void test_reads_are_no_writes(void **state)
 	struct bitmap want;
 	struct err err = { 0 };
 
-	set_up_program(&f, state, 2, TWO_REGIONS, TINY_PASS);
+	set_up_untouched(&f, state, 2, TWO_REGIONS, TINY_PASS);
 	populate(&f);
 	assert_int_equal(bitmap_init(&want, RAM_PAGES), 0);
 	must(tiny_pass_start(&f.t, &err), &err);
@@ -231,7 +230,6 @@ static void test_kvm_writes(void **state)
 	struct err err = { 0 };
 
 	set_up(&f, state, 1, TWO_REGIONS);
-	populate(&f);
 	assert_int_equal(bitmap_init(&want, RAM_PAGES), 0);
 	start_quiet(&f);
 	for (uint64_t page = 2000; page < RAM_PAGES; page += 5000) {

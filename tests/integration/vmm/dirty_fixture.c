@@ -66,8 +66,8 @@ int try_subject(const struct subject *s, struct err *err)
 	return r;
 }
 
-void set_up_program(struct fixture *f, void **state, unsigned int ncpus, enum layout layout,
-		    enum tiny_program program)
+void set_up_untouched(struct fixture *f, void **state, unsigned int ncpus, enum layout layout,
+		      enum tiny_program program)
 {
 	struct err err = { 0 };
 
@@ -82,9 +82,18 @@ void set_up_program(struct fixture *f, void **state, unsigned int ncpus, enum la
 	assert_non_null(f->copy);
 }
 
+void populate(struct fixture *f)
+{
+	struct gmem *m = vm_mem(f->t.vm);
+
+	for (uint64_t p = TINY_WORK_FIRST_PAGE; p < RAM_PAGES; p++)
+		memset(gmem_page(m, p), 0xa5, GMEM_PAGE_SIZE);
+}
+
 void set_up(struct fixture *f, void **state, unsigned int ncpus, enum layout layout)
 {
-	set_up_program(f, state, ncpus, layout, TINY_WORK);
+	set_up_untouched(f, state, ncpus, layout, TINY_WORK);
+	populate(f);
 }
 
 static void drop(struct fixture *f)
@@ -198,14 +207,6 @@ void work(struct fixture *f, uint64_t steps)
 				 f->t.exit_text);
 	}
 	halt(f);
-}
-
-void populate(struct fixture *f)
-{
-	struct gmem *m = vm_mem(f->t.vm);
-
-	for (uint64_t p = TINY_WORK_FIRST_PAGE; p < RAM_PAGES; p++)
-		memset(gmem_page(m, p), 0xa5, GMEM_PAGE_SIZE);
 }
 
 void assert_copy_equals_memory(struct fixture *f)

@@ -45,9 +45,13 @@ struct fixture {
 };
 
 enum layout { ONE_REGION, TWO_REGIONS, FIVE_REGIONS };
+/* A VM of TINY_WORK whose memory the host has filled, see populate. */
 void set_up(struct fixture *f, void **state, unsigned int ncpus, enum layout layout);
-void set_up_program(struct fixture *f, void **state, unsigned int ncpus, enum layout layout,
-		    enum tiny_program program);
+/* The same, but nobody has touched it. */
+void set_up_untouched(struct fixture *f, void **state, unsigned int ncpus, enum layout layout,
+		      enum tiny_program program);
+/* Every page but those of the set-up gets memory behind it, huge pages where the backing has them. */
+void populate(struct fixture *f);
 void tear_down(struct fixture *f);
 /* cmocka's: tears down what a case that failed left behind. Fixtures are static for that: the case's frame is gone. */
 int clean_up(void **state);
@@ -67,9 +71,6 @@ void send_everything(struct fixture *f);
 void start_quiet(struct fixture *f);
 /* All vCPUs do @steps more steps and are stopped again. */
 void work(struct fixture *f, uint64_t steps);
-/* A host that filled its memory before the VM was moved: every page, the set-up's aside, has memory behind it, huge where the backing is. */
-void populate(struct fixture *f);
-
 void assert_copy_equals_memory(struct fixture *f);
 /* acc holds the pages of @want and no others but the set-up's. With @huge, other pages of a huge page of which one was wanted are let pass. */
 void assert_found(struct fixture *f, const struct bitmap *want, bool huge);
