@@ -15,6 +15,7 @@ import model_sim
 import model_sweeps
 from process import BenchError
 
+NOTHING_TO_RUN = "the costs are of none of bitmap, manual, ring and uffd"
 PARTS = ("check", "documents", "sweeps")
 
 
@@ -63,6 +64,10 @@ def _write(path, text):
             f.write(text)
     except OSError as e:
         raise BenchError(str(e)) from e
+
+
+def _whose(document):
+    return f"costs {document['source']}: {document['host']}"
 
 
 class Bench:
@@ -123,9 +128,9 @@ class Bench:
     def sweeps(self, document):
         chosen = model_sweeps.mechanisms(document)
         if not chosen:
-            raise BenchError("the costs are of no mechanism that can be swept: bitmap, manual, ring or uffd")
-        host = f"{document['host']} ({document['source']})"
-        print(f"\nPredictions: where each mechanism wins; costs of {host}\n"
+            raise BenchError(NOTHING_TO_RUN)
+        host = _whose(document)
+        print(f"\nPredictions: where each mechanism wins; {host}\n"
               "* hardware costs are assumed from the software ones (docs/bench-model.md)")
         for sweep in model_sweeps.all_sweeps():
             sweep.run(self.simulator, chosen, self.a.quick)
@@ -143,9 +148,11 @@ class Bench:
                 model_show.group_plot(groups, self.a.svg, self.plot, host)
 
     def trace(self, document):
-        host = f"{document['host']} ({document['source']})"
+        host = _whose(document)
+        if not model_sweeps.mechanisms(document):
+            raise BenchError(NOTHING_TO_RUN)
         found = model_sweeps.replay(self.simulator, document, os.path.abspath(self.a.trace), self.a.trace_vcpus)
-        print(f"\nPredictions for the trace {self.a.trace}; costs of {host}\n* hardware costs are assumed from the software ones")
+        print(f"\nPredictions for the trace {self.a.trace}; {host}\n* hardware costs are assumed from the software ones")
         for name, title, show in model_show.SWEEP_FIGURES:
             print(f"\n{model_show.trace_table(found, name, title + ' by read interval', show)}")
         self.rows += model_show.trace_rows(found, self.a.trace, host)

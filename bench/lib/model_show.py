@@ -97,7 +97,7 @@ def check_plot(calibrated, directory, plot, host):
         values.append([by[g].error_percent("dirty_later_ns") if g in by else None for g in groups])
     absolute = [[abs(v) if v is not None else None for v in line] for line in values]
     plot.bars(os.path.join(directory, "model-errors.svg"),
-              f"Error of the prediction: dirty memory time against the measured one; costs of {host}", short, series, absolute, None,
+              f"Prediction: error of the dirty memory time against the measured one, {host}", short, series, absolute, None,
               "error of the prediction, percent")
 
 
@@ -180,17 +180,19 @@ def sweep_table(sweep, mechanisms, name, title, show):
     return table.draw(cells)
 
 
-SWEEP_FIGURES = (("loss_percent", "the guest's loss", lambda v: f"{v:.3f} %"),
+SWEEP_FIGURES = (("loss_percent", "the guest's loss", lambda v: "-" if v is None else f"{v:.3f} %"),
                  ("cpu_ns_per_page", "CPU time a dirtied page, guest and reader", time_text))
+# As many as colours can be told apart; the tables have them all.
+PLOTTED = ("bitmap", "manual", "ring", "uffd", "PML", "full scan", "combined 64", "combined 512")
 
 
 def sweep_plots(sweep, directory, plot, host):
     for name, what, _ in SWEEP_FIGURES:
-        unit = "percent" if name == "loss_percent" else "ns a dirtied page"
         plot.lines(os.path.join(directory, f"model-{sweep.name}-{'loss' if name == 'loss_percent' else 'cpu'}.svg"),
-                   f"Prediction: {what} by {sweep.title}; costs of {host}",
-                   [(label, [x for x, _, _ in sweep.points], [f[name] for f in found]) for label, found in sweep.found.items()],
-                   sweep.xlabel, f"{what}, {unit}", logx=sweep.logx, logy=True)
+                   f"Prediction: {what} by {sweep.title}; {host}, those of hardware assumed",
+                   [(label, [x for x, _, _ in sweep.points], [f[name] for f in found]) for label, found in sweep.found.items()
+                    if label in PLOTTED],
+                   sweep.xlabel, "percent of its vCPUs' time" if name == "loss_percent" else "ns", logx=sweep.logx, logy=True)
 
 
 def group_rows(found, host):
@@ -210,15 +212,15 @@ def group_table(found):
 
 def group_plot(found, directory, plot, host):
     plot.lines(os.path.join(directory, "model-group-cpu.svg"),
-               f"Prediction: CPU time a dirtied page by group size of the combined log; costs of {host}",
+               f"Prediction: CPU time a dirtied page by group size of the combined log; {host}, those of hardware assumed",
                [(pattern, list(model_sweeps.GROUP_SIZES), [f["cpu_ns_per_page"] for f in line]) for pattern, line in found.items()],
-               "pages in a group", "CPU time of guest and reader, ns a dirtied page", logx=True, logy=True)
+               "pages in a group", "CPU time of guest and reader, ns", logx=True, logy=True)
 
 
 # ---- traces ----
 
 def trace_rows(found, path, host):
-    return [row("trace", label, "none" if not assumed else "assumed", f"{os.path.basename(path)}, log read every {ms} ms", host,
+    return [row("trace", label, "none" if not assumed else "assumed", f"{os.path.basename(path)}, log read every {ms:g} ms", host,
                 {"loss": figure(f["loss_percent"], "percent"), "cpu_per_page": figure(f["cpu_ns_per_page"], "ns"),
                  "exits_per_page": figure(f["exits_per_page"], "ratio")}, mechanism=label, x=ms, hardware_costs_assumed=assumed)
             for label, assumed, line in found for ms, f in line]
@@ -226,6 +228,6 @@ def trace_rows(found, path, host):
 
 def trace_table(found, name, title, show):
     cells = [[f"prediction: {title}", *(label + ("*" if assumed else "") for label, assumed, _ in found)]]
-    for i, ms in enumerate(model_sweeps.TRACE_INTERVALS_MS):
-        cells.append([f"{ms} ms", *(show(line[i][1][name]) for _, _, line in found)])
+    for i, (ms, _) in enumerate(found[0][2]):
+        cells.append([f"{ms:g} ms", *(show(line[i][1][name]) for _, _, line in found)])
     return table.draw(cells)
