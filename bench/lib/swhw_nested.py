@@ -36,7 +36,7 @@ class NestedHost:
 HOSTS = {
     "intel": NestedHost(
         name="intel",
-        title="Intel Skylake-X, emulated by Bochs",
+        title="Intel Core i7-7800X, emulated by Bochs",
         short="Intel (Bochs)",
         command="tests/nested/intel-host",
         options=("--mem", "1024", "--timeout", "5400"),

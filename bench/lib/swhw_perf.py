@@ -16,17 +16,14 @@ PLOTTED = (("dirty_memory_later", "dirty memory"), ("get_dirty_log", "get dirty 
 
 
 def _hosts(collection):
-    return [host for host in collection.hosts if collection.of(bench=BENCH, host_id=host)]
+    """Those whose plain pattern ran: it stands for the others."""
+    return [host for host in collection.hosts if collection.of(bench=BENCH, host_id=host, pattern=PLAIN)]
 
 
-def _columns(collection, host, pattern=PLAIN):
-    """[(label, row)]: every setting's backends."""
-    found = []
-    for setting in collection.settings(host):
-        for backend in collection.backends(bench=BENCH, host_id=host, setting=setting, pattern=pattern):
-            row = collection.one(bench=BENCH, host_id=host, setting=setting, pattern=pattern, backend=backend)
-            found.append((f"{backend}, {collection.label(host, setting)}", row))
-    return found
+def _columns(collection, host, setting):
+    """The rows that stand for a setting, by backend."""
+    return [collection.one(bench=BENCH, host_id=host, setting=setting, pattern=PLAIN, backend=backend)
+            for backend in collection.backends(bench=BENCH, host_id=host, setting=setting, pattern=PLAIN)]
 
 
 # ---- exits per dirtied page ----
@@ -73,18 +70,17 @@ def exits(collection, directory):
 
 # ---- phases ----
 
-def _phase_table(collection, host, columns):
-    rows = [[words] + [figure_text(row[figure]) for _, row in columns] for figure, words in dlp_rows.PHASES]
-    rows.append(["pages written in an iteration"] + [figure_text(row["pages_written"]) for _, row in columns])
-    rows.append(["found by the log"] + [figure_text(row["pages_found"]) for _, row in columns])
-    rows.append(["missed, all runs"] + [str(row["pages_missed"]) for _, row in columns])
-    rows.append(["not written but reported, all runs"] + [str(row["pages_extra"]) for _, row in columns])
-    found = [row for _, row in columns]
-    return Table("All phases", ["", *(label for label, _ in columns)], rows, collection.kind(host),
+def _phase_table(collection, host, setting, found):
+    rows = [[words] + [figure_text(row[figure]) for row in found] for figure, words in dlp_rows.PHASES]
+    rows.append(["pages written in an iteration"] + [figure_text(row["pages_written"]) for row in found])
+    rows.append(["found by the log"] + [figure_text(row["pages_found"]) for row in found])
+    rows.append(["missed, all runs"] + [str(row["pages_missed"]) for row in found])
+    rows.append(["not written but reported, all runs"] + [str(row["pages_extra"]) for row in found])
+    return Table(f"All phases, {collection.label(host, setting)}", ["", *(row["backend"] for row in found)], rows, collection.kind(host),
                  where=collection.workload(host, found[0]["workload"]), note=f"{runs_text(found)}.")
 
 
-def _phase_plot(collection, host, columns, directory):
+def _phase_plot(collection, host, directory):
     """Groups are phases under each setting, so that a backend stands beside itself."""
     groups, backends = [], collection.backends(bench=BENCH, host_id=host, pattern=PLAIN)
     values, errors = [[] for _ in backends], [[] for _ in backends]
@@ -98,7 +94,7 @@ def _phase_plot(collection, host, columns, directory):
     path = os.path.join(directory, f"phases-{host}.svg")
     plot.bars(path, "", groups, backends, values, errors, "seconds (log)", log=True)
     return Plot(path, "Phases of an iteration, pages written one after the other", collection.kind(host),
-                collection.workload(host, columns[0][1]["workload"]))
+                collection.workload(host, collection.one(bench=BENCH, host_id=host, pattern=PLAIN)["workload"]))
 
 
 def _published_table():
@@ -115,28 +111,30 @@ def _ratio_table(collection, host):
     pair = collection.pairs(host)
     if not pair:
         return None
-    rows = []
+    rows, workload = [], ""
     for backend in collection.backends(bench=BENCH, host_id=host, pattern=PLAIN):
         soft, hard = (collection.one(bench=BENCH, host_id=host, setting=s, pattern=PLAIN, backend=backend) for s in pair)
         if not (soft and hard) or hard["accel"] == "none":
             continue
+        workload = soft["workload"]
         for figure, words in PLOTTED:
             if soft[figure] and hard[figure]:
                 rows.append([backend, f"{words} time", figure_text(soft[figure]), figure_text(hard[figure]),
                              model.three_digits(median(soft[figure]) / median(hard[figure])) if median(hard[figure]) else model.DASH])
     return Table("In the published table's form",
                  ["backend", "", *(collection.label(host, s) for s in pair), "ratio"], rows, collection.kind(host), left=(1,),
-                 where=collection.workload(host, soft["workload"]), note="Dirty memory time: of the iterations in which all pages had been rearmed.")
+                 where=collection.workload(host, workload), note="Dirty memory time: of the iterations in which all pages had been rearmed.")
 
 
 def phases(collection, directory):
     section = Section("phases", "Bench 1: populate, dirty, get, clear")
     section.add("The questions of the kernel's dirty_log_perf_test, with its phase names, asked of the program's own layers.")
     for host in _hosts(collection):
-        columns = _columns(collection, host)
-        if columns:
-            section.add(_phase_plot(collection, host, columns, directory), _ratio_table(collection, host),
-                        _phase_table(collection, host, columns))
+        section.add(_phase_plot(collection, host, directory), _ratio_table(collection, host))
+        for setting in collection.settings(host):
+            found = _columns(collection, host, setting)
+            if found:
+                section.add(_phase_table(collection, host, setting, found))
     return section.add(_published_table())
 
 
@@ -157,7 +155,8 @@ def _call_table(collection, host):
         rows.append([*name] + [figure_text(call["ns_per_gib"]) if call else model.DASH for call in calls])
     return Table("Time of each call, per GiB of guest memory",
                  ["backend", "phase", "call", *(collection.label(host, s) for s in settings)], rows, collection.kind(host),
-                 left=(1, 2), where=collection.workload(host, row["workload"]), note="Every call of the phase together, for one pass over the memory with all of its pages dirty.")
+                 left=(1, 2), where=collection.workload(host, collection.one(bench=BENCH, host_id=host, pattern=PLAIN)["workload"]),
+                 note="Every call of the phase together, for one pass over the memory with all of its pages dirty.")
 
 
 def calls(collection):

@@ -2,7 +2,6 @@
 """bench/sw-vs-hw's report: what came out, on what, and what was not measured and why."""
 
 import os
-import re
 
 import report_html
 import report_md
@@ -120,13 +119,13 @@ def _hosts(collection):
             auto = caps.get("dirty_auto") or {}
             words = " ".join(f"{key.split('.')[1]}={value}" for key, value in facts.items() if "." in key and "split" not in key)
             rows.append([about["title"], collection.label(host, name), caps.get("kernel") or facts.get("kernel"),
-                         f"{caps.get('kvm_module')} {words}".strip(), re.sub(r"\((R|TM)\)| CPU", "", f"{facts.get('cpus')} x {facts.get('cpu')}"),
+                         f"{caps.get('kvm_module')} {words}".strip(),
                          auto.get("backend"), about.get("clock") or "real time"])
             for accelerator in accelerators(caps):
                 found.setdefault((about["title"], *accelerator), []).append(name)
     section = Section("hosts", "Where it was measured, and with what")
-    section.add(Table("Hosts and settings", ["host", "setting", "kernel", "KVM", "processors", "auto picks", "times"], rows,
-                      model.FACTS, left=tuple(range(1, 7))))
+    section.add(Table("Hosts and settings", ["host", "setting", "kernel", "KVM", "auto picks", "times"], rows,
+                      model.FACTS, left=tuple(range(1, 6))))
     section.add(Table("Accelerators, as vmm caps found them", ["host", "settings", "accelerator", "state", "reason"],
                       [[title, ", ".join("as found" if n == "as-is" else n for n in names), name, state, reason]
                        for (title, name, state, reason), names in found.items()], model.FACTS, left=(1, 2, 3, 4)))
