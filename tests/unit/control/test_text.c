@@ -170,11 +170,15 @@ static void test_report(void **state)
 	json_object_set_new(o, "switch_reason", json_string(""));
 	json_object_set_new(o, "exits", json_null());
 	json_object_set_new(o, "exits_reason", json_string("no statistics"));
+	json_object_set_new(o, "dirty_accel", json_string("intel-pml"));
+	json_object_set_new(o, "dirty_accel_asked", json_string("off"));
+	json_object_set_new(o, "dirty_accel_reason", json_string("the host's to switch off"));
 	migrate_text_report(o, "a", "h:1", &out);
 	expect_text(
 		&out,
 		"2.14 GB in 2.00 s (set-up 2.00 ms), 1.07 GB/s on average, 1 round, CPU 900 ms\n"
 		"tracking manual, compression none\n"
+		"accelerator intel-pml, asked off: the host's to switch off\n"
 		"exits not known: no statistics\n");
 	json_decref(o);
 }
