@@ -13,7 +13,7 @@ esac
 # shellcheck source=bench/lib/load-common.sh
 . "$here/load-common.sh"
 
-dirty=manual runs=1 cpus=1 mem=256M requests=20000 clients=10 lead=8 options='--compress none --on-timeout switch'
+dirty=manual runs=1 cpus=1 mem=256M requests=200000 clients=10 lead=8 options='--compress none --on-timeout switch'
 kernel=/vmlinuz initrd=/redis.cpio load_boot_s=600 load_step_s=600
 
 while [ $# -gt 0 ]; do
@@ -68,13 +68,21 @@ samples() {
 	grep -c '^redis-guest: t_ms=[0-9]* requests=[0-9]*.$' "$1"
 }
 
+show_run() {
+	tail -n 6 "$load_tmp/now" | tr -d '\r' | sed 's/^/# the guest: /' >&2
+}
+
 begin_load() {
 	lines=$(wc -l <"$load_tmp/r$hop.console")
 	vm_type "$(fd_of "$hop")" "load $requests $clients
 "
 	wait_end=$(($(date +%s) + load_step_s))
 	while tail -n +$((lines + 1)) "$load_tmp/r$hop.console" >"$load_tmp/now" && [ "$(samples "$load_tmp/now")" -lt "$lead" ]; do
-		grep -q '^redis-guest: done' "$load_tmp/now" && load_fail 'the load was over before it was steady: more requests'
+		if grep -q '^redis-guest: done' "$load_tmp/now"; then
+			show_run
+			load_fail 'the load was over before it was steady: more requests'
+		fi
+		vm_alive "$pid" || load_fail "r$hop ended"
 		[ "$(date +%s)" -lt "$wait_end" ] || load_fail 'the load does not begin'
 		sleep 0.2
 	done
@@ -107,6 +115,7 @@ one_arm() {
 		sleep 0.5
 	done
 	cp "$load_tmp/now" "$load_out/$name.console"
+	show_run
 	[ "$1" != none ] || [ "$2" = none ] || hop "$2" "$load_tmp/between.json"
 	echo "# $setting turn $turn $1" >&2
 }

@@ -14,11 +14,12 @@ import swhw_nested
 from process import BenchError
 
 HOSTS = {"intel": "tests/nested/intel-host", "svm": "tests/nested/svm-host"}
+BACKENDS = ("manual", "bitmap", "ring", "uffd")
 SCRIPT_TIMEOUT_S = 5400
 
 
 def add_options(parser, runs):
-    parser.add_argument("--dirty", default="manual,bitmap,ring", help="backends, with commas (all three)")
+    parser.add_argument("--dirty", default=None, help="backends, with commas (those that the host offers)")
     parser.add_argument("--runs", type=int, default=None, help=f"turns; in each every arm runs once ({runs})")
     parser.add_argument("--cpus", type=int, default=None, help="of the guest (half of the host's)")
     parser.add_argument("--mem", default=None, help="of the guest")
@@ -41,11 +42,22 @@ def check(parser, arguments, runs):
         parser.error("--runs: at least 1")
     if arguments.kvm and not arguments.nested:
         parser.error("--kvm: only with --nested; on a real host bench/sw-vs-hw loads KVM anew")
-    unknown = [name for name in arguments.dirty.split(",") if name.split(",")[0] not in ("manual", "bitmap", "ring", "uffd")]
+    unknown = [name for name in (arguments.dirty or BACKENDS[0]).split(",") if name not in BACKENDS]
     if unknown:
-        parser.error(f"--dirty {unknown[0]}: want manual, bitmap, ring or uffd")
+        parser.error(f"--dirty {unknown[0]}: want a list of {', '.join(BACKENDS)}")
     if arguments.cpus is None:
         arguments.cpus = 1 if arguments.nested else max(1, os.cpu_count() // 2)
+
+
+def _backends(arguments):
+    """Those asked for, those that this host offers, or on an emulated one those that every KVM of its age has."""
+    if arguments.dirty:
+        return arguments.dirty.split(",")
+    if arguments.nested:
+        return [name for name in BACKENDS if name != "uffd"]
+    caps = facts.collect(f"{arguments.build}/src/vmm")["vmm_caps"] or {}
+    present = [item["name"] for item in caps.get("backends", ()) if item["state"] == "present"]
+    return [name for name in BACKENDS if name in present]
 
 
 def _native(script, options, directory, build):
@@ -77,7 +89,7 @@ def collect(arguments, script, options, host_options=()):
     os.makedirs(directory, exist_ok=True)
     if os.listdir(directory):
         raise BenchError(f"--keep {directory}: not empty")
-    options = ["--dirty", arguments.dirty.replace(",", " "), "--runs", str(arguments.runs), "--cpus", str(arguments.cpus),
+    options = ["--dirty", " ".join(_backends(arguments)), "--runs", str(arguments.runs), "--cpus", str(arguments.cpus),
                "--mem", arguments.mem, *options]
     if arguments.dirty_accel != "auto":
         options += ["--dirty-accel", arguments.dirty_accel]

@@ -20,7 +20,8 @@ NONE = "none"
 SETTLE_MS = 500          # behind the migration: what it costs its guest still
 WARM_INTERVALS = 2       # the first ones are not steady yet
 WORKLOAD = ("kv=SET keys=100k value=256 clients=50 requests=20000000 fill=sparse fillsize=512M", "1G")
-QUICK = ("kv=SET keys=10k value=256 clients=50 requests=4000000 fill=sparse fillsize=32M", "128M")
+QUICK = ("kv=SET keys=10k value=256 clients=50 rate=500000 requests=1500000 fill=sparse fillsize=32M", "128M")
+NESTED = ("kv=SET keys=20k value=256 requests=600000 fill=sparse fillsize=16M", "64M")
 FIGURES = (("completion_s", "s"), ("requests_per_s", "requests/s"), ("requests_per_s_before", "requests/s"),
            ("requests_per_s_during", "requests/s"), ("lost_requests", "requests"), ("guest_cost_ms", "ms"),
            ("guest_gap_ms", "ms"), ("total_ms", "ms"), ("downtime_ms", "ms"), ("bytes_sent", "bytes"), ("rounds", "count"),
@@ -156,7 +157,7 @@ def show(rows):
     for setting in dict.fromkeys(row["setting"] for row in rows):
         mine = [row for row in rows if row["setting"] == setting]
         first = mine[-1]
-        print(f"\n{load_raw.machine_line(first)}\nguest: {first['guest_cpus']} vCPUs, {first['guest_mem']}, {first['workload']}; "
+        print(f"\n{load_raw.machine_line(mine[0])}\nguest: {first['guest_cpus']} vCPUs, {first['guest_mem']}, {first['workload']}; "
               f"{first['runs']} runs; medians (least..greatest)\n")
         load_command.show_table(
             ["migration", "completion s", "of that without", "requests/s before", "during", "guest cost ms", "total ms",
@@ -186,7 +187,10 @@ def draw(rows, runs, directory):
         first = [run for run in runs if run.setting == setting and run.turn == 1]
         mine = next(row for row in rows if row["setting"] == setting and row["arm"] != NONE)
         path = os.path.join(directory, f"migrate-load-{setting}.svg")
-        series = [(run.arm if run.moved else "no migration", *zip(*run.points())) for run in first]
+        # The rest of the load is all alike.
+        horizon = 2 * max((run.window()[1] - run.start_ms) / 1000 for run in first if run.moved) + 1
+        series = [(run.arm if run.moved else "no migration", *zip(*(point for point in run.points() if point[0] <= horizon)))
+                  for run in first]
         marks = [(0, "migration begins")] + [((run.window()[1] - run.start_ms) / 1000, f"{run.arm} has moved")
                                              for run in first if run.moved]
         plot.lines(path, f"A key-value store while it moves ({mine['workload']}; {mine['machine']}, {setting})", series,
@@ -200,7 +204,7 @@ def _arguments():
     load_command.add_options(parser, RUNS)
     parser.add_argument("--redis", action="store_true",
                         help="a Linux guest with redis and redis-benchmark, on the emulated AMD host")
-    parser.add_argument("--requests", type=int, default=20000, help="with --redis (%(default)s)")
+    parser.add_argument("--requests", type=int, default=200000, help="with --redis (%(default)s)")
     parser.add_argument("--clients", type=int, default=10, help="with --redis (%(default)s)")
     parser.add_argument("--options", default="--compress none --on-timeout switch", help="of vmm migrate (%(default)s)")
     a = parser.parse_args()
@@ -209,7 +213,7 @@ def _arguments():
             parser.error("--redis: runs on the emulated AMD host alone, with its own workload")
         a.nested = "svm"
     load_command.check(parser, a, 1 if a.redis else RUNS)
-    cmdline, mem = QUICK if a.quick or a.nested else WORKLOAD
+    cmdline, mem = NESTED if a.nested else QUICK if a.quick else WORKLOAD
     a.cmdline, a.mem = a.cmdline or cmdline, a.mem or ("256M" if a.redis else mem)
     return a
 
