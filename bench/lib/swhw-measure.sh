@@ -110,7 +110,8 @@ one_step() {
 	perf) perf_steps ;;
 	conformance)
 		[ -n "$conformance" ] && [ "$turn" -eq 1 ] || return 0
-		step conformance "$conformance" || true
+		# shellcheck disable=SC2086 # several words
+		step conformance $conformance || true
 		# The suite speaks of what went well on one stream and of what did not on the other.
 		cat "$dir/conformance.out" "$dir/conformance.log" >"$dir/conformance"
 		;;

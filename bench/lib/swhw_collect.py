@@ -17,8 +17,9 @@ from report_model import figure_of, is_figure
 IDENTITY = ("host_id", "setting", "bench", "backend", "workload", "arm")
 # KVM's log is not asked by this backend, so what fills the log for KVM changes nothing for it.
 WITHOUT_KVM_LOG = {"uffd": "finds writes through the host's page tables, KVM's log and its accelerator are not in use"}
-CONFORMANCE = re.compile(r"conformance: (?P<backend>.+?): (?P<passed>\d+) passed, (?P<failed>\d+) failed(?:, (?P<skipped>\d+) skipped)?"
-                         r"(?:, (?P<checks>\d+) pages)?")
+# "conformance backend="ring of 1024" memory=thp cases=16 failed=0 written=... missed=..." or "... SKIP: reason"
+CONFORMANCE = re.compile(r'conformance backend="([^"]*)" memory=(\w+) (?:SKIP: (.*)|(.*))')
+CONFORMANCE_COUNTS = ("cases", "failed", "collects", "written", "missed", "invented", "tables")
 
 
 def _read(path):
@@ -103,11 +104,14 @@ class Setting:
         return [row | {"bench": "migrate-load"} for row in rows], lines
 
     def conformance(self):
-        """[{backend, passed, failed}] as the suite printed it."""
-        text = _read(self.path("conformance")) or ""
-        return [{"host_id": self.host_id, "setting": self.name, "backend": match["backend"],
-                 "passed": int(match["passed"]), "failed": int(match["failed"]), "skipped": int(match["skipped"] or 0)}
-                for match in CONFORMANCE.finditer(text)]
+        """What the suite counted, by backend and backing of the memory; `skipped` is the reason where it could not run."""
+        found = []
+        for backend, memory, skipped, rest in CONFORMANCE.findall(_read(self.path("conformance")) or ""):
+            counts = dict(re.findall(r"(\w+)=(\d+)", rest))
+            if skipped or all(name in counts for name in CONFORMANCE_COUNTS):
+                found.append({"host_id": self.host_id, "setting": self.name, "backend": backend, "memory": memory, "skipped": skipped}
+                             | {name: int(counts.get(name, 0)) for name in CONFORMANCE_COUNTS})
+        return found
 
 
 def _stamp(row, setting):

@@ -30,6 +30,7 @@ class NestedHost:
     clock: str                   # what its figures are times of
     settings: tuple              # for reload-kvm
     turns: int                   # its figures repeat exactly where its clock counts instructions
+    conformance: str             # arguments of the suite
     sizes: dict                  # arguments of swhw-measure.sh
 
 
@@ -43,12 +44,13 @@ HOSTS = {
         clock="Bochs, emulated time",
         settings=("pml=0", "pml=1"),
         turns=2,
+        conformance="thp",
         sizes={
             "--perf-options": "-b 16M -i 4 --timeout 300",
             "--monitor-options": "--mem 64M --runs 1 --seconds 4 --interval 1 --report 200 --settle 1",
             "--monitor-cmdline": "kv=MIX pattern=hot keys=20k value=256",
             "--load-options": "--mem 64M --runs 1 --report 100 --lead 8",
-            "--load-cmdline": "kv=SET keys=10k value=256 clients=50 requests=400000 fill=sparse fillsize=16M",
+            "--load-cmdline": "kv=SET keys=10k value=256 clients=50 requests=100000 fill=sparse fillsize=16M",
         },
     ),
 }
@@ -117,7 +119,7 @@ def measure_argv(host, build, lib, turns, steps, patterns):
     for source, target in files.items():
         argv += ["--add", f"{source}:{target}"]
     argv += ["--", "--out", "/tmp/results", "--drivers", "/bench", "--emit", "yes", "--turns", str(turns),
-             "--kvm", " ".join(host.settings), "--steps", steps, "--patterns", patterns, "--conformance", "/bin/dirty-conformance"]
+             "--kvm", " ".join(host.settings), "--steps", steps, "--patterns", patterns, "--conformance", f"/bin/dirty-conformance {host.conformance}"]
     for name, value in host.sizes.items():
         argv += [name, value]
     return argv

@@ -126,6 +126,21 @@ class TestRecorded(TestBase):
                 self.assertIn("Emulated Intel, Linux 6.12", table.where, title)
                 self.assertIn("dirty-log-perf", table.where, title)
 
+    def test_conformance(self):
+        found = collection()["conformance"]
+        self.assertEqual([(c["setting"], c["backend"], c["memory"], c["cases"], c["written"], c["skipped"]) for c in found],
+                         [("pml=1", "manual", "thp", 16, 85403, ""), ("pml=1", "manual", "hugetlb", 0, 0, "no huge pages of 2 MiB are free")],
+                         "a line that was cut off does not count")
+        table = tables(self.build(collection()))["Tests and pages, by backend and backing of the memory"]
+        self.assertEqual(table.rows[0][3:], ["thp", "16", "0", "85,403", "0", "0", "9"])
+        self.assertIn("no huge pages", table.note)
+
+    def test_pages_missed_by_the_suite_are_told(self):
+        data = collection()
+        data["conformance"][0]["missed"] = 2
+        row = next(row for row in swhw_report.expectations(Collection(data)) if "conformance" in row[1])
+        self.assertEqual(row[3:], ["0 of 16, 2 of 85,403", "NO"])
+
     def test_failures_are_told(self):
         failure = {"host_id": "intel", "setting": "pml=0", "turn": 1, "step": "monitor", "reason": "status 1: no"}
         rows = swhw_report.expectations(Collection(collection(failures=[failure])))
