@@ -23,8 +23,10 @@ import plot  # noqa: E402
 import report_html  # noqa: E402
 import report_md  # noqa: E402
 import report_model as model  # noqa: E402
+import swhw  # noqa: E402
 import swhw_collect  # noqa: E402
 import swhw_report  # noqa: E402
+from process import BenchError  # noqa: E402
 from swhw_tables import Collection, ReportError  # noqa: E402
 
 FIXTURE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fixtures", "intel")
@@ -247,6 +249,32 @@ class TestMarkdown(TestBase):
         self.assertEqual(len(found), 3)
         for path in found:
             self.assertTrue(os.path.exists(os.path.join(os.path.dirname(self.root), path)), path)
+
+
+class TestRunHere(TestBase):
+    """What was loaded is put back, however measuring ends, and the script does not outlive the bench."""
+
+    def run_script(self, script):
+        module = unittest.mock.Mock()
+        module.name = "kvm_intel"
+        try:
+            swhw._run_here(["sh", "-c", script], module, self.root)  # pylint: disable=protected-access
+        finally:
+            module.restore.assert_called_once_with()
+
+    def test_well(self):
+        self.run_script('command -v reload-kvm >/dev/null && [ "$SWHW_MODULE" = kvm_intel ]')
+
+    def test_badly(self):
+        with self.assertRaisesRegex(BenchError, "status 3"):
+            self.run_script("exit 3")
+
+    def test_interrupted(self):
+        left = os.path.join(self.root, "left")
+        with self.assertRaises(KeyboardInterrupt):
+            self.run_script(f"trap 'echo ended >{left}; exit 143' TERM; kill -INT $PPID; for i in 1 2 3 4 5 6 7 8 9; do sleep 1; done")
+        with open(left, encoding="ascii") as f:
+            self.assertEqual(f.read(), "ended\n")
 
 
 class TestMerge(unittest.TestCase):
