@@ -2,11 +2,10 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/num.h"
 #include "commands.h"
@@ -37,30 +36,34 @@ static void note(void *opaque, const char *text)
 }
 
 /* The VM's process writes the file, and its working directory may be another one. */
-static char *absolute(const char *path)
+static int absolute(const char *path, struct buf *out, struct err *err)
 {
-	char cwd[PATH_MAX], *whole = NULL;
+	char cwd[PATH_MAX];
 
-	if (path[0] == '/')
-		return strdup(path);
-	if (!getcwd(cwd, sizeof(cwd)) || asprintf(&whole, "%s/%s", cwd, path) < 0)
-		return NULL;
-	return whole;
+	if (path[0] != '/') {
+		if (!getcwd(cwd, sizeof(cwd)))
+			return err_sys(err, -errno, "--trace %s", path);
+		buf_printf(out, "%s/", cwd);
+	}
+	buf_printf(out, "%s", path);
+	return buf_ok(out) ? 0 : err_set(err, -ENOMEM, "out of memory");
 }
 
 static json_t *request_body(const struct ctl_args *a, struct err *err)
 {
-	cleanup_free char *trace = a->trace ? absolute(a->trace) : NULL;
-	json_t *o;
+	uint64_t interval_ns = a->interval_ns ? a->interval_ns : MIN(INTERVAL_NS, a->for_ns);
+	struct buf trace = { 0 };
+	json_t *o = NULL;
 
-	if (a->trace && !trace) {
-		err_sys(err, -errno, "--trace %s", a->trace);
+	if (a->trace && absolute(a->trace, &trace, err)) {
+		buf_fini(&trace);
 		return NULL;
 	}
-	o = json_pack("{s:I, s:I, s:I, s:I, s:s}", "for_ns", (json_int_t)a->for_ns, "interval_ns",
-		      (json_int_t)(a->interval_ns ? a->interval_ns : MIN(INTERVAL_NS, a->for_ns)),
-		      "bandwidth", (json_int_t)a->bandwidth, "max_downtime_ns",
-		      (json_int_t)a->max_downtime_ns, "trace", trace ? trace : "");
+	o = json_pack("{s:I, s:I, s:I, s:I, s:s%}", "for_ns", (json_int_t)a->for_ns, "interval_ns",
+		      (json_int_t)interval_ns, "bandwidth", (json_int_t)a->bandwidth,
+		      "max_downtime_ns", (json_int_t)a->max_downtime_ns, "trace",
+		      trace.len_bytes ? (const char *)trace.data : "", trace.len_bytes);
+	buf_fini(&trace);
 	if (!o)
 		err_set(err, -EINVAL, "--trace: not UTF-8");
 	return o;
