@@ -260,9 +260,9 @@ static inline uint64_t stream_next(struct stream *s, uint64_t i)
 struct kv_shard {
 	uint64_t *index; /* open addressing: tag and number of a record, 0 for none */
 	uint64_t index_mask;
-	char *records;
+	uint64_t *records;
 	uint64_t records_used;
-	char *clients; /* their request buffers */
+	uint64_t *clients; /* their request buffers */
 	uint32_t client_count;
 	uint32_t client_next;
 	uint64_t first_key, keys;

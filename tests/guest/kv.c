@@ -157,7 +157,7 @@ static __attribute__((noinline, cold)) void bad_word(struct worker *w, const voi
 
 static inline struct record *record_at(const struct kv_shard *s, uint64_t number)
 {
-	return (struct record *)(s->records + number * record_bytes());
+	return (struct record *)(s->records + number * (record_bytes() / 8));
 }
 
 static inline bool key_equal(const struct kv_key *a, const struct kv_key *b)
@@ -242,7 +242,7 @@ static void serve_get(struct worker *w, struct request *q)
 
 static struct request *next_client(struct kv_shard *s)
 {
-	struct request *q = (struct request *)(s->clients + s->client_next * request_bytes());
+	struct request *q = (struct request *)(s->clients + s->client_next * (request_bytes() / 8));
 
 	s->client_next = s->client_next + 1 == s->client_count ? 0 : s->client_next + 1;
 	return q;
@@ -295,18 +295,17 @@ static void client_get(struct worker *w)
 void kv_start(struct worker *w)
 {
 	struct kv_shard *s = &w->kv;
-	char *at = (char *)(POOL_VA + shard_bytes * w->cpu);
-	uint64_t index_bytes;
+	uint64_t slots;
 
 	s->first_key = keys_total * w->cpu / cpus;
 	s->keys = share(keys_total, w->cpu);
-	index_bytes = index_slots(s->keys) * 8;
-	s->index = (uint64_t *)at;
-	s->index_mask = index_bytes / 8 - 1;
-	memset(s->index, 0, index_bytes);
-	s->clients = at + index_bytes;
+	slots = index_slots(s->keys);
+	s->index = (uint64_t *)(POOL_VA + shard_bytes * w->cpu);
+	s->index_mask = slots - 1;
+	memset(s->index, 0, slots * 8);
+	s->clients = s->index + slots;
 	s->client_count = (uint32_t)share(clients_total, w->cpu);
-	s->records = s->clients + s->client_count * request_bytes();
+	s->records = s->clients + s->client_count * (request_bytes() / 8);
 	for (uint64_t i = 0; i < s->keys; i++)
 		client_set(w, s->first_key + i, 0);
 }
