@@ -87,7 +87,7 @@ enum dirty_kind caps_dirty_auto(int kvm_fd, char *reason, unsigned int reason_by
 	else if (reason)
 		snprintf(
 			reason, reason_bytes,
-			"manual is not offered (KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 is %d, not 3); bitmap costs no exit when full, as ring does, and is in every KVM",
+			"manual is not offered (KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 is %d, not 3); bitmap is in every KVM and never stops a vCPU, as a full ring does",
 			value);
 	return manual ? DIRTY_MANUAL : DIRTY_BITMAP;
 }

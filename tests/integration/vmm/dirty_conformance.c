@@ -221,10 +221,10 @@ static void test_reads_are_no_writes(void **state)
 /* KVM itself writes into guest memory: the wall clock, 12 bytes at the address that the MSR is set to. */
 static void test_kvm_writes(void **state)
 {
-	struct {
+	union {
 		struct kvm_msrs head;
-		struct kvm_msr_entry entry;
-	} msrs = { .head = { .nmsrs = 1 }, .entry = { .index = MSR_KVM_WALL_CLOCK_NEW } };
+		uint8_t bytes[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
+	} msrs = { .head = { .nmsrs = 1 } };
 	static struct fixture f;
 	struct bitmap want;
 	struct err err = { 0 };
@@ -232,10 +232,11 @@ static void test_kvm_writes(void **state)
 	set_up(&f, state, 1, TWO_REGIONS);
 	assert_int_equal(bitmap_init(&want, RAM_PAGES), 0);
 	start_quiet(&f);
+	msrs.head.entries[0].index = MSR_KVM_WALL_CLOCK_NEW;
 	for (uint64_t page = 2000; page < RAM_PAGES; page += 5000) {
 		uint64_t in_region = page < HALF ? page : page - HALF;
 
-		msrs.entry.data = (page < HALF ? 0 : 4ULL << 30) + (in_region << 12);
+		msrs.head.entries[0].data = (page < HALF ? 0 : 4ULL << 30) + (in_region << 12);
 		must(kvm_set_msrs(f.t.vm->vcpu[0].fd, &msrs.head, &err), &err);
 		assert_memory_not_equal(gmem_page(vm_mem(f.t.vm), page),
 					gmem_page(vm_mem(f.t.vm), page + 1), 12);
