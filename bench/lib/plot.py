@@ -110,8 +110,9 @@ def _label(axes, at, value, error):
 
 def bars(path, title, groups, series, values, errors, ylabel, log=False):
     """
-    Bars side by side, under TITLE unless it is empty: GROUPS are the labels of the x axis, SERIES those of the colours. VALUES[s][g] is the figure of series s in
-    group g, or None where there is none (no bar then). ERRORS is None, or has the same shape with (least, greatest) or None.
+    Bars side by side, under TITLE unless it is empty: GROUPS are the labels of the x axis, SERIES those of the colours. VALUES[s][g] is
+    the figure of series s in group g, or None where there is none (no bar then). ERRORS is None, or has the same shape with (least,
+    greatest) or None.
     """
     with matplotlib.rc_context(SETTINGS):
         figure, axes = _figure(title, ylabel, len(series))

@@ -88,10 +88,11 @@ def _sizes(a, runs):
     """Arguments of swhw-measure.sh. RUNS: within each turn."""
     cpus = max(1, os.cpu_count() // 2)
     if a.quick:
-        perf, seconds, guest, load = "-b 16M -i 3", "--seconds 2 --interval 0.5 --report 50 --settle 1", monitor.QUICK["mix"], load_migrate.QUICK
-        mem = "128M"
+        perf, seconds = "-b 16M -i 3", "--seconds 2 --interval 0.5 --report 50 --settle 1"
+        guest, mem, load = monitor.QUICK["mix"], "128M", load_migrate.QUICK
     else:
-        perf, seconds, (guest, mem), load = "-b 256M -i 4 -s anonymous_thp", "", monitor.WORKLOADS["mix"], load_migrate.WORKLOAD
+        perf, seconds = "-b 256M -i 4 -s anonymous_thp", ""
+        (guest, mem), load = monitor.WORKLOADS["mix"], load_migrate.WORKLOAD
     return {
         "--perf-options": f"{perf} -v {os.cpu_count()}", "--perf-runs": str(runs),
         "--monitor-options": f"--runs {runs} --cpus {cpus} --mem {mem} {seconds}".rstrip(), "--monitor-cmdline": guest,

@@ -30,7 +30,8 @@ def _monitor_table(collection, host):
     interval = next((row["interval_s"] for row in found if row["interval_s"]), 0)
     return Table("Loss of a guest's score",
                  ["setting", "backend", "score, logging off", "loss, logging on but unread", f"loss, read every {interval:g} s",
-                  "pages found", "exits per dirtied page"], rows, collection.kind(host), left=(1,), where=collection.workload(host, _sentence(found[0])),
+                  "pages found", "exits per dirtied page"], rows, collection.kind(host), left=(1,),
+                 where=collection.workload(host, _sentence(found[0])),
                  note=f"{runs_text(found)}. Losses are taken within a turn of the three arms, in percent of the score with logging off.")
 
 

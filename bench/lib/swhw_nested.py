@@ -119,7 +119,8 @@ def measure_argv(host, build, lib, turns, steps, patterns):
     for source, target in files.items():
         argv += ["--add", f"{source}:{target}"]
     argv += ["--", "--out", "/tmp/results", "--drivers", "/bench", "--emit", "yes", "--turns", str(turns),
-             "--kvm", " ".join(host.settings), "--steps", steps, "--patterns", patterns, "--conformance", f"/bin/dirty-conformance {host.conformance}"]
+             "--kvm", " ".join(host.settings), "--steps", steps, "--patterns", patterns,
+             "--conformance", f"/bin/dirty-conformance {host.conformance}"]
     for name, value in host.sizes.items():
         argv += [name, value]
     return argv

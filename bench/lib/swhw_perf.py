@@ -123,7 +123,8 @@ def _ratio_table(collection, host):
                              model.three_digits(median(soft[figure]) / median(hard[figure])) if median(hard[figure]) else model.DASH])
     return Table("In the published table's form",
                  ["backend", "", *(collection.label(host, s) for s in pair), "ratio"], rows, collection.kind(host), left=(1,),
-                 where=collection.workload(host, workload), note="Dirty memory time: of the iterations in which all pages had been rearmed.")
+                 where=collection.workload(host, workload),
+                 note="Dirty memory time: of the iterations in which all pages had been rearmed.")
 
 
 def phases(collection, directory):
@@ -182,7 +183,8 @@ def _cost_table(collection, host, patterns):
             rows.append([collection.label(host, setting), backend, *(_cost_cell(cell) for cell in cells)])
     return Table("What a dirtied page costs the guest, by pattern",
                  ["setting", "backend", *(pattern_title(p) for p in patterns)], rows, collection.kind(host), left=(1,),
-                 where=collection.workload(host, _options(collection, host)), note="Time that logging adds to the guest's pass over its memory, per page written in it, and after × how many times "
+                 where=collection.workload(host, _options(collection, host)),
+                 note="Time that logging adds to the guest's pass over its memory, per page written in it, and after × how many times "
                       "longer the pass took than without logging.")
 
 

@@ -55,7 +55,8 @@ def _found_checks(collection, host):
     if perf:
         written = sum(row["runs"] for row in perf)
         missed = sum(row["pages_missed"] for row in perf)
-        rows.append([title, f"written pages missed by the log, {written} runs of dirty-log-perf, all backends and patterns", "0", str(missed), _verdict(missed == 0)])
+        rows.append([title, f"written pages missed by the log, {written} runs of dirty-log-perf, all backends and patterns", "0",
+                     str(missed), _verdict(missed == 0)])
     for setting in collection.settings(host):
         moved = [row for row in collection.of(host_id=host, setting=setting, bench="migrate-load") if row["arm"] != "none"]
         if moved:
