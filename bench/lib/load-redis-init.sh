@@ -27,14 +27,14 @@ digest() {
 }
 
 now_ms() {
-	redis-cli TIME | tr -d '\r' | awk 'NR == 1 { s = $1 } NR == 2 { printf "%d%03d\n", s, $1 / 1000 }'
+	redis-cli TIME | tr -d '\r' | awk 'NR == 1 { s = $1 } NR == 2 { printf "%.0f%03.0f\n", s, int($1 / 1000) }'
 }
 
 # Two lines a second, so that a second's requests can be told from the one before. A field's value ends with CR.
 sample() {
 	redis-cli -r -1 -i 0.5 INFO server commandstats | awk -F '[:=,]' '
 		$1 == "server_time_usec" { us = $2 }
-		$1 == "cmdstat_set" { printf "redis-guest: t_ms=%d requests=%d\n", us / 1000, $3 - before; fflush() }' before="$1"
+		$1 == "cmdstat_set" { printf "redis-guest: t_ms=%.0f requests=%.0f\n", int(us / 1000), $3 - before; fflush() }' before="$1"
 }
 
 sets() {
@@ -51,8 +51,8 @@ run_load() {
 	kill $sampler 2>/dev/null
 	killall redis-cli 2>/dev/null
 	wait $sampler 2>/dev/null
-	say "done requests=$1 elapsed_us=$(awk -v s="$seconds" 'BEGIN { printf "%d", s * 1000000 }')" \
-		"per_s=$(awk -v n="$1" -v s="$seconds" 'BEGIN { printf "%d", n / s }') t_ms=$end_ms"
+	say "done requests=$1 elapsed_us=$(awk -v s="$seconds" 'BEGIN { printf "%.0f", s * 1000000 }')" \
+		"per_s=$(awk -v n="$1" -v s="$seconds" 'BEGIN { printf "%.0f", n / s }') t_ms=$end_ms"
 	after=$(digest)
 	say "ram pages=0 sum=$after"
 	say "verified keys=$(redis-cli DBSIZE | tr -d '\r')"

@@ -13,7 +13,7 @@ esac
 # shellcheck source=bench/lib/load-common.sh
 . "$here/load-common.sh"
 
-dirty=manual runs=1 cpus=1 mem=256M requests=200000 clients=10 lead=8 options='--compress none --on-timeout switch'
+dirty=manual runs=1 cpus=1 mem=256M requests=60000 clients=10 lead=8 options='--compress none --on-timeout switch'
 kernel=/vmlinuz initrd=/redis.cpio load_boot_s=600 load_step_s=600
 
 while [ $# -gt 0 ]; do

@@ -204,7 +204,7 @@ def _arguments():
     load_command.add_options(parser, RUNS)
     parser.add_argument("--redis", action="store_true",
                         help="a Linux guest with redis and redis-benchmark, on the emulated AMD host")
-    parser.add_argument("--requests", type=int, default=200000, help="with --redis (%(default)s)")
+    parser.add_argument("--requests", type=int, default=60000, help="with --redis (%(default)s)")
     parser.add_argument("--clients", type=int, default=10, help="with --redis (%(default)s)")
     parser.add_argument("--options", default="--compress none --on-timeout switch", help="of vmm migrate (%(default)s)")
     a = parser.parse_args()
