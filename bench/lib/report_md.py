@@ -15,12 +15,14 @@ def escape(text):
 
 
 def _about(part):
-    return "; ".join([escape(part.where)] * bool(part.where) + [part.kind])
+    """Host, kernel, workload and the kind of figures, in brackets behind a title."""
+    words = [escape(part.where)] * bool(part.where) + [part.kind] * (part.kind != model.FACTS)
+    return f" ({'; '.join(words)})" if words else ""
 
 
 def _table(table):
     align = ["---"] + ["---" if i in table.left else "---:" for i in range(1, len(table.header))]
-    lines = [f"**{escape(table.title)}** ({_about(table)})", "",
+    lines = [f"**{escape(table.title)}**{_about(table)}", "",
              "| " + " | ".join(escape(cell) for cell in table.header) + " |", "|" + "|".join(align) + "|"]
     lines += ["| " + " | ".join(model.DASH if cell is None else escape(cell) for cell in row) + " |"
               for row in table.rows]
@@ -31,7 +33,7 @@ def _table(table):
 
 def _plot(plot, directory):
     path = os.path.relpath(plot.path, directory).replace(" ", "%20")
-    return f"![{escape(plot.caption)}]({path})\n\n*{escape(plot.caption)}* ({_about(plot)})"
+    return f"![{escape(plot.caption)}]({path})\n\n*{escape(plot.caption)}*{_about(plot)}"
 
 
 def _part(part, directory):

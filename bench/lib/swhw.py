@@ -112,24 +112,35 @@ def _measure_argv(a, directory, settings, runs):
     return argv
 
 
-def _run_here(argv, module, scratch):
+def _environment(module, scratch):
     """The script finds reload-kvm on its PATH, as it does on an emulated host."""
     env = dict(os.environ)
     if module:
         shim = os.path.join(scratch, "bin")
         os.mkdir(shim)
-        os.symlink(os.path.abspath(f"{LIB}/swhw-reload.sh"), os.path.join(shim, "reload-kvm"))
+        os.symlink(os.path.join(os.path.dirname(os.path.abspath(__file__)), "swhw-reload.sh"), os.path.join(shim, "reload-kvm"))
         env |= {"PATH": f"{shim}:{env.get('PATH', '')}", "SWHW_MODULE": module.name}
+    return env
+
+
+def _run_script(argv, env):
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL, env=env) as script:
         try:
-            status = script.wait()
+            return script.wait()
         except BaseException:
             script.terminate()
-            raise
-        finally:
             script.wait()
-            if module:
-                module.restore()
+            raise
+
+
+def run_here(argv, module, scratch):
+    """@module: whose parameters return to what they were, however this ends."""
+    env = _environment(module, scratch)
+    try:
+        status = _run_script(argv, env)
+    finally:
+        if module:
+            module.restore()
     if status:
         raise BenchError(f"measuring ended with status {status} (above)")
 
@@ -142,7 +153,7 @@ def _here(a, directory, scratch):
     settings, module, why = swhw_settings.plan(found["vmm_caps"], a.reload_kvm)
     if why:
         _tell(f"sw-vs-hw: {why}")
-    _run_here(_measure_argv(a, directory, settings, a.runs or (1 if a.quick else 5)), module, scratch)
+    run_here(_measure_argv(a, directory, settings, a.runs or (1 if a.quick else 5)), module, scratch)
     host = {"id": "here", "title": found["machine"], "short": found["cpu"] or "this host", "kernel": found["kernel"]}
     return host, swhw_collect.read(directory, "here"), [f"{found['machine']}: {why}."] if why else []
 

@@ -125,10 +125,10 @@ def plan(caps, reload_allowed, sysfs="/sys/module"):
     """(settings to run under, Module to restore or None, a line that says why it is not more)."""
     switch = switch_of(caps)
     if switch is None:
-        return ["as-is"], None, f"one setting: no accelerator of {(caps or {}).get('kvm_module') or 'this KVM'} can be switched here"
+        return ["as-is"], None, f"one setting, since {(caps or {}).get('kvm_module') or 'this KVM'} has no accelerator to switch"
     path = os.path.join(sysfs, switch.module, "parameters", switch.parameter)
     if not os.path.exists(path):
-        return ["as-is"], None, f"one setting: {switch.module} of this kernel has no parameter {switch.parameter}"
+        return ["as-is"], None, f"one setting, since this kernel's {switch.module} has no parameter {switch.parameter}"
     if not reload_allowed:
         with open(path, encoding="ascii") as f:
             now = f.read().strip()

@@ -258,7 +258,7 @@ class TestRunHere(TestBase):
         module = unittest.mock.Mock()
         module.name = "kvm_intel"
         try:
-            swhw._run_here(["sh", "-c", script], module, self.root)  # pylint: disable=protected-access
+            swhw.run_here(["sh", "-c", script], module, self.root)
         finally:
             module.restore.assert_called_once_with()
 
@@ -272,7 +272,7 @@ class TestRunHere(TestBase):
     def test_interrupted(self):
         left = os.path.join(self.root, "left")
         with self.assertRaises(KeyboardInterrupt):
-            self.run_script(f"trap 'echo ended >{left}; exit 143' TERM; kill -INT $PPID; for i in 1 2 3 4 5 6 7 8 9; do sleep 1; done")
+            self.run_script(f"trap 'echo ended >{left}; exit 143' TERM; sleep 1; kill -INT $PPID; for i in 1 2 3 4 5 6 7 8 9; do sleep 1; done")
         with open(left, encoding="ascii") as f:
             self.assertEqual(f.read(), "ended\n")
 
