@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What goes wrong in a migration must leave exactly one running VM, a reason, and a source that can try again at once."""
 
+import json
 import os
 import signal
 import socket
@@ -170,6 +171,18 @@ def test_name_in_use(world):
     check(status == 1 and "a" in err and "running" in err, f"{status}: {err}")
 
 
+def test_hardware_that_is_not_there(world):
+    """What no hardware serves is refused on every host; KVM's logs are refused where the host has nothing for them."""
+    refused = [("uffd", "page tables")]
+    caps = json.loads(world.vmm("caps", "--json")[1])
+    if not any(a["state"] == "present" and a["name"].endswith("PML") for a in caps["accelerators"]):
+        refused.append(("manual", "dirty-accel on"))
+    for backend, reason in refused:
+        for command in (["run", "--console", "null"], ["receive", "--listen", "127.0.0.1:0"]):
+            status, out, err = world.vmm(*command, "--dirty", backend, "--dirty-accel", "on")
+            check(status == 1 and reason in err and len(err.strip().splitlines()) == 1, f"{command} {backend}: {status}: {out}{err}")
+
+
 def test_kernels_that_are_none(world):
     path = world.directory + "/kernel"
     cases = {b"": "empty", b"#!/bin/sh\necho hello\n" * 50: "text", b"\x7fELF\x02\x01\x01" + bytes(5): "cut", b"\x7fELF\x02\x01\x01" + bytes(200): "zeros"}
@@ -183,7 +196,7 @@ def test_kernels_that_are_none(world):
 
 
 def test_bad_options(world):
-    for arguments in (["run", "--cpus", "0"], ["run", "--mem", "lots"], ["run", "--dirty", "magic"], ["run", "--console", "x:y"], ["receive"],
+    for arguments in (["run", "--cpus", "0"], ["run", "--mem", "lots"], ["run", "--dirty", "magic"], ["run", "--dirty-accel", "maybe"], ["run", "--console", "x:y"], ["receive"],
                       ["run", "--initrd", "x"], ["run", "extra"], ["receive", "--listen", "127.0.0.1:99999"], ["migrate"], ["frobnicate"],
                       ["run", "--name", "../x"], ["stream", "verify"]):
         status, out, err = world.vmm(*arguments)
