@@ -90,6 +90,13 @@ note_host() {
 	} >"$dir/facts"
 }
 
+# The backends that `vmm caps` found, in words.
+offered() {
+	awk -F '"' '/"backends":/ { in_list = 1 } in_list && /\]/ { exit }
+		in_list && $2 == "name" { name = $4 } in_list && $2 == "state" && $4 == "present" { printf "%s ", name }' \
+		"$dir/caps.json"
+}
+
 # A pattern is NAME:OPTIONS, the options joined by commas. Patterns take turns as well.
 perf_steps() {
 	mkdir -p "$dir/perf"
@@ -118,12 +125,12 @@ one_step() {
 	monitor)
 		# shellcheck disable=SC2086 # several words
 		step monitor sh "$drivers/monitor.sh" --vmm "$vmm" --out "$dir/monitor" --cmdline "$monitor_cmdline" \
-			$monitor_options || true
+			--dirty "$(offered)" $monitor_options || true
 		;;
 	load)
 		# shellcheck disable=SC2086 # several words
 		step load sh "$drivers/migrate-load.sh" --vmm "$vmm" --out "$dir/load" --cmdline "$load_cmdline" \
-			$load_options || true
+			--dirty "$(offered)" $load_options || true
 		;;
 	*) fail "no step called $1" ;;
 	esac
