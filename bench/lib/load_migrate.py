@@ -166,9 +166,10 @@ def show(rows):
               _cell(row["requests_per_s_before"], 0), _cell(row["requests_per_s_during"], 0), _cell(row["guest_cost_ms"], 0),
               _cell(row["total_ms"], 0), _cell(row["downtime_ms"], 1), _cell(row["guest_gap_ms"], 1),
               _cell(row["exits_per_dirtied_page"], 4)] for row in mine])
-        what = "all memory" if first["guest_system"] == load_raw.BUILT_IN else "the data"
-        print(f"\n{sum(row['checksums'] for row in mine)} checksums of {what}, of guests that moved under load, moved again "
-              f"without, or never: all {mine[0]['checksum']}")
+        built_in = first["guest_system"] == load_raw.BUILT_IN
+        print(f"\n{sum(row['checksums'] for row in mine)} checksums of {'all memory' if built_in else 'the data in redis'}, of guests "
+              f"that {'moved under load, moved again without, or never' if built_in else 'moved under load, or never'}: "
+              f"all {mine[0]['checksum']}")
 
 
 def show_published():
