@@ -57,7 +57,7 @@ def short(value):
 def _figure(title, ylabel, nlegend):
     figure, axes = plt.subplots(figsize=(WIDTH_IN, HEIGHT_IN))
     lines = textwrap.wrap(title, TITLE_CHARS) or [""]
-    legend_rows = (nlegend + 3) // 4 if nlegend > 1 else 0
+    legend_rows = (nlegend + 4) // 5 if nlegend > 1 else 0
     if title:
         axes.set_title("\n".join(lines), loc="left", fontsize=10, fontweight="bold", pad=8 + 13 * legend_rows)
     axes.set_ylabel(ylabel)
@@ -67,7 +67,7 @@ def _figure(title, ylabel, nlegend):
 
 def _legend(axes, nlegend):
     if nlegend > 1:
-        axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 0.995), ncol=4, fontsize=8, borderaxespad=0.2,
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 0.995), ncol=5, fontsize=8, borderaxespad=0.2,
                     handlelength=1.4, columnspacing=1.6)
 
 

@@ -19,6 +19,7 @@ PLAIN = {"bench": swhw_perf.BENCH, "pattern": swhw_perf.PLAIN}
 SOFT_EXITS = (0.9, 1.5)
 HARD_EXITS = 1 / 64      # about 1/512, and whatever else makes a vCPU leave
 FIRST_WRITE_TIMES = 10
+QUIET_LOAD = 0.5
 
 
 def _verdict(met):
@@ -91,7 +92,7 @@ def _pair_sentences(collection, host):
 
 
 def _summary(collection):
-    section = Section("summary", "What came out")
+    section = Section("summary", "What came out").add(*_warnings(collection, collection.data.get("host") or {}))
     for host in collection.hosts:
         section.add(*_pair_sentences(collection, host))
         if not any(is_hardware(row) for row in collection.of(host_id=host)):
@@ -151,6 +152,15 @@ def _conformance(collection):
         Table("Tests and pages, by backend and backing of the memory",
               ["host", "setting", "backend", "memory", "tests", "failed", "pages written", "missed", "invented", "page tables"], rows,
               model.FACTS, left=(1, 2, 3), note=f"Not run: {'; '.join(skipped)}." if skipped else ""))
+
+
+def _warnings(collection, host):
+    """What takes the worth from figures, said where they are."""
+    load = (host.get("load_at_start") or [0])[0]
+    if load > QUIET_LOAD and any(not about.get("emulated") for about in collection.hosts.values()):
+        yield f"The machine was not quiet: its load was {load:.1f} when measuring began. Times and rates of it are off, counts are not."
+    if "--quick" in collection.data.get("arguments", []):
+        yield "This was a quick run, small and short, to see that all works: its times are not to be kept."
 
 
 def _method(collection):

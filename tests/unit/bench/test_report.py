@@ -183,6 +183,13 @@ class TestHonesty(TestBase):
         with self.assertRaisesRegex(ReportError, "prediction among the measured"):
             Collection(data)
 
+    def test_figures_of_a_busy_machine_are_marked(self):
+        data = collection(host={"load_at_start": [3.0, 1, 1]}, arguments=["--quick"])
+        self.assertIn("quick run", texts(self.build(data)))
+        self.assertNotIn("not quiet", texts(self.build(data)), "emulated time does not depend on it")
+        del data["hosts"][0]["emulated"]
+        self.assertIn("load was 3.0", texts(self.build(data)))
+
     def test_kinds_are_shown(self):
         table = model.Table("t", ["a"], [["1"]], model.PREDICTION)
         report = model.Report("r", "", [model.Section("s", "s", [table])])
