@@ -79,10 +79,8 @@ class Collection:
         return f"{self.where(host_id)}; {workload}"
 
     def label(self, host_id, setting):
-        """"pml=1 (intel-pml)": the setting and the accelerator that was in force for backends on KVM's log."""
-        found = {row.get("accel") for row in self.of(host_id=host_id, setting=setting) if row.get("backend") not in ("uffd", "none")}
-        found.discard(None)
-        accel = " ".join(sorted(found - {"none"})) or "software"
+        """"pml=1 (intel-pml)": the setting and the accelerator that was in force for backends on KVM's log, rows or no rows."""
+        accel = " ".join(sorted(in_force(self.caps(host_id, setting)))) or "software"
         name = "as found" if setting == "as-is" else setting
         return f"{name} ({accel})"
 

@@ -100,6 +100,7 @@ class TestRecorded(TestBase):
                          [("pml=0", "manual", "none"), ("pml=0", "uffd", "none"), ("pml=1", "manual", "intel-pml"), ("pml=1", "uffd", "none")])
         self.assertEqual(found.pairs("intel"), ("pml=0", "pml=1"))
         self.assertEqual(found.label("intel", "pml=1"), "pml=1 (intel-pml)")
+        self.assertEqual(Collection(collection(rows=[])).label("intel", "pml=1"), "pml=1 (intel-pml)", "a setting whose steps failed")
 
     def test_expectations_are_met(self):
         rows = swhw_report.expectations(Collection(collection()))
