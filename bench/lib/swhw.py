@@ -165,11 +165,14 @@ def _nested(a, name, directory):
     turns = a.runs or (1 if a.quick else about.turns)
     argv = swhw_nested.measure_argv(about, a.build, LIB, turns, " ".join(a.steps), QUICK_PATTERNS if a.quick else PATTERNS)
     _tell(f"sw-vs-hw: booting {about.title}")
-    status = swhw_nested.run(argv, directory)
+    try:
+        status = swhw_nested.run(argv, directory)
+        reason = f"ended with status {status}" if status else None
+    except BenchError as e:                  # what this host measured until then is kept, and so are the other hosts
+        reason = str(e)
     collection = swhw_collect.read(directory, name)
-    if status:
-        collection["failures"].append({"host_id": name, "setting": "all", "turn": turns, "step": about.command,
-                                       "reason": f"ended with status {status}"})
+    if reason:
+        collection["failures"].append({"host_id": name, "setting": "all", "turn": turns, "step": about.command, "reason": reason})
     host = {"id": name, "title": about.title, "short": about.short, "clock": about.clock, "emulated": True}
     return host, collection, []
 

@@ -104,9 +104,10 @@ def _summary(collection):
 
 
 def _no_hardware_text(collection, host):
-    settings = collection.settings(host)
-    why = why_no_hardware(collection.caps(host, settings[0])) if settings else None
-    title = collection.hosts[host]["title"]
+    settings, title = collection.settings(host), collection.hosts[host]["title"]
+    if not settings:
+        return f"Nothing was measured on {title}."
+    why = why_no_hardware(collection.caps(host, settings[0]))
     if why:
         return f"{title} has no hardware tracking, so no figure of it is in a hardware row. vmm caps says: {why}."
     return f"{title} has an accelerator, but nothing was measured with it in force."

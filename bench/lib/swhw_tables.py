@@ -72,8 +72,8 @@ class Collection:
         """What every figure's table says of its host."""
         host = self.hosts[host_id]
         facts = next((s["facts"] for s in self.data["settings"] if s["host_id"] == host_id), {})
-        kernel = facts.get("kernel") or host.get("kernel") or "?"
-        return f"{host['title']}, Linux {kernel}"
+        kernel = facts.get("kernel") or host.get("kernel")
+        return f"{host['title']}, Linux {kernel}" if kernel else host["title"]
 
     def workload(self, host_id, workload):
         return f"{self.where(host_id)}; {workload}"

@@ -144,6 +144,14 @@ class TestRecorded(TestBase):
         row = next(row for row in swhw_report.expectations(Collection(data)) if "conformance" in row[1])
         self.assertEqual(row[3:], ["0 of 16, 2 of 85,403", "NO"])
 
+    def test_a_host_that_did_not_boot(self):
+        data = collection()
+        data["hosts"].append({"id": "other", "title": "Another host", "short": "Another", "emulated": True})
+        data["failures"].append({"host_id": "other", "setting": "all", "turn": 1, "step": "boot", "reason": "status 125"})
+        report = self.build(data)
+        self.assertIn("Nothing was measured on Another host.", texts(report))
+        self.assertIn(["Another", "all, turn 1: boot", "ends well", "status 125", "NO"], tables(report)["Expected and found"].rows)
+
     def test_failures_are_told(self):
         failure = {"host_id": "intel", "setting": "pml=0", "turn": 1, "step": "monitor", "reason": "status 1: no"}
         rows = swhw_report.expectations(Collection(collection(failures=[failure])))
