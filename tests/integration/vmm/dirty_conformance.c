@@ -527,36 +527,7 @@ static const struct {
 		 [GMEM_4K] = { "4k", CASES_FOR_EVERY_BACKING },
 		 [GMEM_HUGETLB] = { "hugetlb", CASES_FOR_EVERY_BACKING } };
 
-static int run_subject(struct subject *s)
-{
-	struct CMUnitTest tests[ARRAY_LEN(cases)];
-	const char *memory = backings[s->backing].name;
-	size_t ncases = backings[s->backing].ncases;
-	struct err err = { 0 };
-	char name[64];
-	int failed;
-	int r = try_subject(s, &err);
-
-	if (r == -EOPNOTSUPP || (r == -ENOMEM && s->backing == GMEM_HUGETLB)) {
-		printf("conformance backend=\"%s\" memory=%s SKIP: %s\n", s->backend.name, memory,
-		       err.msg);
-		return 0;
-	}
-	for (size_t i = 0; i < ncases; i++) {
-		tests[i] = cases[i];
-		tests[i].initial_state = s;
-	}
-	snprintf(name, sizeof(name), "%s, %s", s->backend.name, memory);
-	failed = _cmocka_run_group_tests(name, tests, ncases, NULL, NULL);
-	printf("conformance backend=\"%s\" memory=%s cases=%zu failed=%d collects=%" PRIu64
-	       " written=%" PRIu64 " missed=%" PRIu64 " invented=%" PRIu64 " tables=%" PRIu64 "\n",
-	       s->backend.name, memory, ncases, failed, s->tally.collects, s->tally.written,
-	       s->tally.missed, s->tally.invented, s->tally.tables);
-	fflush(stdout);
-	return failed;
-}
-
-/* Without arguments all; else those that are named, of backings and of backends. */
+/* Without arguments all; else those that are named, of backends, of backings and of cases. */
 static bool is_asked(const char *name, const char *const *others, size_t nothers, int argc,
 		     char **argv)
 {
@@ -569,6 +540,40 @@ static bool is_asked(const char *name, const char *const *others, size_t nothers
 			any |= !strcmp(argv[i], others[k]);
 	}
 	return !any;
+}
+
+static int run_subject(struct subject *s, int argc, char **argv)
+{
+	const char *case_names[ARRAY_LEN(cases)];
+	struct CMUnitTest tests[ARRAY_LEN(cases)];
+	const char *memory = backings[s->backing].name;
+	size_t ncases = 0;
+	struct err err = { 0 };
+	char name[64];
+	int failed;
+	int r = try_subject(s, &err);
+
+	if (r == -EOPNOTSUPP || (r == -ENOMEM && s->backing == GMEM_HUGETLB)) {
+		printf("conformance backend=\"%s\" memory=%s SKIP: %s\n", s->backend.name, memory,
+		       err.msg);
+		return 0;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		case_names[i] = cases[i].name;
+	for (size_t i = 0; i < backings[s->backing].ncases; i++) {
+		if (!is_asked(case_names[i], case_names, ARRAY_LEN(cases), argc, argv))
+			continue;
+		tests[ncases] = cases[i];
+		tests[ncases++].initial_state = s;
+	}
+	snprintf(name, sizeof(name), "%s, %s", s->backend.name, memory);
+	failed = _cmocka_run_group_tests(name, tests, ncases, NULL, NULL);
+	printf("conformance backend=\"%s\" memory=%s cases=%zu failed=%d collects=%" PRIu64
+	       " written=%" PRIu64 " missed=%" PRIu64 " invented=%" PRIu64 " tables=%" PRIu64 "\n",
+	       s->backend.name, memory, ncases, failed, s->tally.collects, s->tally.written,
+	       s->tally.missed, s->tally.invented, s->tally.tables);
+	fflush(stdout);
+	return failed;
 }
 
 int main(int argc, char **argv)
@@ -597,7 +602,7 @@ int main(int argc, char **argv)
 				     argv) &&
 			    is_asked(backing_names[m], backing_names, ARRAY_LEN(backings), argc,
 				     argv))
-				failed += run_subject(&s);
+				failed += run_subject(&s, argc, argv);
 		}
 	}
 	if (had >= 0)
