@@ -232,6 +232,13 @@ const struct mig_source_ops fake_source_ops = {
 
 /* --- the destination --- */
 
+/* Until the source has given up; for ever where it does not, which the test's own limit ends. */
+static void wait_for(const atomic_bool *flag)
+{
+	while (flag && !atomic_load(flag))
+		nanosleep(&(struct timespec){ .tv_nsec = NS_PER_MS }, NULL);
+}
+
 static int destination_prepare(void *host, const void *config, size_t len_bytes,
 			       struct gmem **ret_mem, uint64_t *ret_restore_ns, struct err *err)
 {
@@ -239,7 +246,7 @@ static int destination_prepare(void *host, const void *config, size_t len_bytes,
 	struct gmem_config c = { .backing = GMEM_4K, .nregions = 1 };
 	int rc;
 
-	nanosleep(&(struct timespec){ .tv_nsec = (long)d->prepare_delay_ns }, NULL);
+	wait_for(d->prepare_waits_for);
 	if (d->fail_prepare)
 		return err_set(err, -ENOMEM, "fake: no memory for 8 MiB of RAM");
 	if (len_bytes != SECTION_BYTES("machine"))
@@ -329,6 +336,7 @@ void attempt_run(struct attempt *a, struct fake_source *s, struct fake_destinati
 	assert_int_equal(pthread_create(&thread, NULL, receive_thread, &r), 0);
 	a->send_rc = mig_send(&a->params, at_source, &fake_source_ops, s, s->mem, &s->dirty.d,
 			      a->observer, &a->report, &a->send_err);
+	atomic_store(&a->send_ended, true);
 	transport_destroy(at_source);
 	pthread_join(thread, NULL);
 }

@@ -48,7 +48,7 @@ struct fake_destination {
 	struct gmem *mem;
 	bool prepared, loaded, running;
 	uint64_t counter;
-	uint64_t prepare_delay_ns;
+	const atomic_bool *prepare_waits_for; /* NULL: for nothing */
 	bool fail_prepare, fail_load, fail_start;
 };
 
@@ -64,6 +64,7 @@ struct attempt {
 	struct mig_send_params params;
 	const struct mig_observer *observer; /* may be NULL */
 	int send_rc, receive_rc;
+	atomic_bool send_ended;
 	struct err send_err, receive_err;
 	struct mig_report report;
 	struct mig_receive_report received;

@@ -419,7 +419,7 @@ static void test_silent_peer(void **state)
 /* A destination that answers HELLO and falls asleep while it builds its VM. */
 static void test_sleeping_builder(void **state)
 {
-	struct fake_destination d = { .prepare_delay_ns = 15 * STALL_NS };
+	struct fake_destination d = { 0 };
 	struct transport *x, *y;
 	struct attempt a;
 	struct bed b;
@@ -429,6 +429,7 @@ static void test_sleeping_builder(void **state)
 	attempt_defaults(&a);
 	transport_pair(&x, &y);
 	x->stall_ns = STALL_NS;
+	d.prepare_waits_for = &a.send_ended;
 	attempt_run(&a, &b.s, &d, x, y);
 	assert_one_owner(&a, &b.s, &d);
 	assert_int_equal(a.send_rc, -ETIMEDOUT);
@@ -464,7 +465,8 @@ static void test_late_commit(void **state)
 	(void)state;
 	bed_init(&b, HOT_PAGES);
 	attempt_defaults(&a);
-	b.s.commit_delay_ns = 5 * STALL_NS;
+	/* Within the two seconds in which a destination that refuses still listens, far enough from its patience for a busy machine. */
+	b.s.commit_delay_ns = 25 * STALL_NS;
 	transport_pair(&x, &y);
 	y->stall_ns = STALL_NS;
 	attempt_run(&a, &b.s, &d, x, y);
