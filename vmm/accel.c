@@ -134,7 +134,7 @@ answer(struct caps_item *item, enum caps_state state, const char *fmt, ...)
 
 static void probe_params(const struct accel *a, const char *sysfs, struct caps_item *item)
 {
-	int value[NEEDS];
+	int value[NEEDS] = { 0 };
 	unsigned int n;
 
 	for (n = 0; n < NEEDS && a->need[n].param; n++)

@@ -22,14 +22,15 @@ def still_works(world, source):
     destination.verify()
 
 
-def wait_for_rounds(source):
-    wait_for(lambda: source.api("GET", "vm.migration-status")[0] == 200, "the migration to start")
+def wait_for_rounds(destination):
+    """Until the VM's configuration has arrived: what comes now is memory."""
+    wait_for(lambda: destination.api("GET", "vm.info")[1]["memory_bytes"], "the migration to start")
 
 
 def test_destination_killed(world):
     source, destination = world.run(), world.receive()
     client = world.start("migrate", "a", "--to", destination.address, *SLOW)
-    wait_for_rounds(source)
+    wait_for_rounds(destination)
     destination.process.kill()
     out, err = client.communicate()
     check(client.returncode == 1, f"exit status {client.returncode}: {out}{err}")
@@ -40,7 +41,7 @@ def test_source_killed(world):
     source, destination = world.run(), world.receive()
     destination.read_console()
     client = world.start("migrate", "a", "--to", destination.address, *SLOW)
-    wait_for_rounds(source)
+    wait_for_rounds(destination)
     source.process.kill()
     client.communicate()
     check(client.returncode != 0, "vmm migrate reports success")
@@ -66,7 +67,7 @@ def test_destination_stalls(world):
 def test_cancel_by_interrupt(world):
     source, destination = world.run(), world.receive()
     client = world.start("migrate", "a", "--to", destination.address, *SLOW)
-    wait_for_rounds(source)
+    wait_for_rounds(destination)
     client.send_signal(signal.SIGINT)
     out, err = client.communicate()
     check(client.returncode == 130, f"exit status {client.returncode}: {out}{err}")
@@ -149,7 +150,7 @@ def test_many_failures_leak_nothing(world):
     def fail_once():
         destination = world.receive(name="d")
         client = world.start("migrate", "a", "--to", destination.address, "--max-bandwidth", "40MB/s", "--compress", "zlib")
-        wait_for_rounds(source)
+        wait_for_rounds(destination)
         destination.process.kill()
         client.communicate()
         check(client.returncode == 1, f"exit status {client.returncode}")
