@@ -13,84 +13,15 @@
 #
 # The limits below are for machines that are busy and emulated; nothing waits when it need not.
 
+# shellcheck source=tests/nested/checks.sh
+. /checks.sh
+
 boot_limit_s=300
 count_limit_s=60
-step_limit_s=90
 
 mem=256M
 cmdline='console=ttyS0 quiet panic=-1'
 [ "${1:-}" != --verbose ] || cmdline='console=ttyS0 panic=-1'
-
-failed=0
-
-ok() {
-	echo "ok - $*"
-}
-
-not_ok() {
-	failed=$((failed + 1))
-	echo "not ok - $*"
-}
-
-note() {
-	echo "# $*"
-}
-
-# check WHAT COMMAND...
-check() {
-	what=$1
-	shift
-	if "$@"; then
-		ok "$what"
-	else
-		not_ok "$what"
-	fi
-}
-
-quote() {
-	tail -n "${2:-12}" "$1" 2>/dev/null | tr -d '\r' | sed "s|^|#   $1: |"
-}
-
-# Nothing that follows could succeed: show what there is and leave.
-bail() {
-	not_ok "$*"
-	for file in /tmp/*.log /tmp/*.out /tmp/*.json; do
-		[ -s "$file" ] && quote "$file"
-	done
-	note 'stopped early'
-	exit 1
-}
-
-host_uptime_s() {
-	cut -d ' ' -f 1 /proc/uptime
-}
-
-alive() {
-	kill -0 "$1" 2>/dev/null
-}
-
-# wait_for SECONDS PID PATTERN FILE: until a line of FILE matches; 1 when out of time or PID is gone.
-wait_for() {
-	deadline=$(($(date +%s) + $1))
-	while ! grep -q -- "$3" "$4" 2>/dev/null; do
-		if ! alive "$2"; then
-			grep -q -- "$3" "$4" 2>/dev/null
-			return
-		fi
-		[ "$(date +%s)" -lt "$deadline" ] || return 1
-		sleep 0.2
-	done
-}
-
-# wait_end SECONDS PID: until it ended; its status, or 124 when it did not.
-wait_end() {
-	deadline=$(($(date +%s) + $1))
-	while alive "$2"; do
-		[ "$(date +%s)" -lt "$deadline" ] || return 124
-		sleep 0.2
-	done
-	wait "$2"
-}
 
 # counts FILE...: "N UPTIME" for each whole line "count N UPTIME" of the consoles joined. The guest's
 # CR is what tells a whole line from one that is still being written.
@@ -154,40 +85,6 @@ within() {
 # guest_says KEY=VALUE: on the line that the guest's init prints.
 guest_says() {
 	grep -q "^guest .*\b$1\b" /tmp/a.log
-}
-
-# json KEY FILE: a number or a word out of the last object of FILE.
-json() {
-	sed -n "s/.*\"$1\" *: *\"\{0,1\}\([^\",}]*\).*/\1/p" "$2" | tail -n 1
-}
-
-# move FROM TO PORT PID_FROM CONSOLE: receives as TO (its process id in $receiver), migrates FROM there.
-move() {
-	vmm receive --listen "127.0.0.1:$3" --name "$2" --console "$5" </dev/null >"/tmp/$2.out" 2>&1 &
-	receiver=$!
-	tries=0
-	# Port 4444 is 115C in /proc/net/tcp; 0A is the state "listening".
-	port=$(printf '%04X' "$3")
-	until grep -q "0100007F:$port 00000000:0000 0A" /proc/net/tcp; do
-		tries=$((tries + 1))
-		if ! alive "$receiver" || [ "$tries" -gt 300 ]; then
-			bail "vmm receive listens on port $3"
-		fi
-		sleep 0.2
-	done
-	vmm migrate "$1" --to "127.0.0.1:$3" --json >"/tmp/$1-$2.json" 2>"/tmp/$1-$2.out" &
-	wait_end $step_limit_s $!
-	status=$?
-	if [ "$status" -ne 0 ]; then
-		bail "vmm migrate $1 --to $2 succeeds (status $status)"
-	fi
-	ok "vmm migrate moves $1 to $2"
-	note "$(json result "/tmp/$1-$2.json"): total $(json total_ms "/tmp/$1-$2.json") ms," \
-		"downtime $(json downtime_ms "/tmp/$1-$2.json") ms," \
-		"$(json bytes_sent "/tmp/$1-$2.json") bytes, $(json rounds "/tmp/$1-$2.json") rounds"
-	wait_end $step_limit_s "$4"
-	status=$?
-	check "the source process of $1 ends with status 0 (it was $status)" [ "$status" -eq 0 ]
 }
 
 # say COMMAND: types it into the shell of c.
@@ -312,5 +209,4 @@ exec 4>&-
 elapsed 'rebooted'
 
 check 'no vmm process is left' sh -c '! pidof vmm >/dev/null'
-note end
-[ "$failed" -eq 0 ]
+scenario_end
