@@ -40,7 +40,7 @@ HOSTS = {
         title="Intel Core i7-7800X, emulated by Bochs",
         short="Intel (Bochs)",
         command="tests/nested/intel-host",
-        options=("--mem", "1024", "--timeout", "5400"),
+        options=("--timeout", "5400"),
         clock="Bochs, emulated time",
         settings=("pml=0", "pml=1"),
         turns=2,
