@@ -40,15 +40,33 @@ load_begin() {
 	mkdir -m 0700 "$VMM_RUNTIME_DIR" || exit 1
 }
 
-# load_option NAME VALUE: those that all scripts have; 1 when it is none of them.
-load_option() {
-	case $1 in
-	--vmm) load_vmm=$2 ;;
-	--out) load_out=$2 ;;
-	--kvm) load_kvm_settings=$2 ;;
-	--dirty-accel) load_accel=$2 ;;
-	*) return 1 ;;
-	esac
+# load_options "NAME..." ARGUMENT...: takes the command line apart. --NAME VALUE sets the variable of that name, for the script's own names and
+# for those that all scripts have.
+load_options() {
+	load_names=" $1 "
+	shift
+	while [ $# -gt 0 ]; do
+		if [ "$1" = --emit ]; then
+			load_emit=1
+			shift
+			continue
+		fi
+		[ $# -ge 2 ] || load_fail "$1 needs a value"
+		case $1 in
+		--vmm) load_vmm=$2 ;;
+		--out) load_out=$2 ;;
+		--kvm) load_kvm_settings=$2 ;;
+		--dirty-accel) load_accel=$2 ;;
+		--*[!a-z]*) load_fail "unknown argument $1" ;;
+		*)
+			case $load_names in
+			*" ${1#--} "*) eval "${1#--}=\$2" ;; # a name of the list and nothing else
+			*) load_fail "unknown argument $1" ;;
+			esac
+			;;
+		esac
+		shift 2
+	done
 }
 
 # load_each_setting FUNCTION: calls it for each of KVM's settings asked for, such as "pml=0 pml=1", after reloading KVM with it;

@@ -16,30 +16,7 @@ esac
 dirty=manual runs=1 cpus=1 mem=256M requests=60000 clients=10 lead=8 options='--compress none --on-timeout switch'
 kernel=/vmlinuz initrd=/redis.cpio load_boot_s=600 load_step_s=600
 
-while [ $# -gt 0 ]; do
-	case $1 in
-	--emit)
-		load_emit=1
-		shift
-		continue
-		;;
-	esac
-	[ $# -ge 2 ] || load_fail "$1 needs a value"
-	case $1 in
-	--dirty) dirty=$2 ;;
-	--runs) runs=$2 ;;
-	--cpus) cpus=$2 ;;
-	--mem) mem=$2 ;;
-	--requests) requests=$2 ;;
-	--clients) clients=$2 ;;
-	--lead) lead=$2 ;;
-	--options) options=$2 ;;
-	--kernel) kernel=$2 ;;
-	--initrd) initrd=$2 ;;
-	*) load_option "$1" "$2" || load_fail "unknown argument $1" ;;
-	esac
-	shift 2
-done
+load_options "dirty runs cpus mem requests clients lead options kernel initrd" "$@"
 
 # A backend is chosen where a VM is received, and used by the migration that takes it away: each hop prepares for the next arm.
 fd_of() {

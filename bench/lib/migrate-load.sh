@@ -3,7 +3,7 @@
 #
 # A guest serves a fixed number of requests, in turns without a migration and with one under each backend. Afterwards the guest
 # prints the checksum of its memory, moves once more with the load over, prints it again, and verifies all it owns. Writes consoles,
-# reports and times into a directory; migrate_load.py reads it.
+# reports and times into a directory; load_migrate.py reads it.
 #
 #   host, settings, SETTING.caps.json   as monitor.sh
 #   SETTING.TURN.ARM.console            all that the guest said, from both ends; ARM is a backend or none
@@ -22,28 +22,7 @@ esac
 
 dirty='manual bitmap ring' runs=5 cpus=1 mem=1G cmdline='' report=100 lead=10 options='--compress none --on-timeout switch'
 
-while [ $# -gt 0 ]; do
-	case $1 in
-	--emit)
-		load_emit=1
-		shift
-		continue
-		;;
-	esac
-	[ $# -ge 2 ] || load_fail "$1 needs a value"
-	case $1 in
-	--dirty) dirty=$2 ;;
-	--runs) runs=$2 ;;
-	--cpus) cpus=$2 ;;
-	--mem) mem=$2 ;;
-	--cmdline) cmdline=$2 ;;
-	--report) report=$2 ;;
-	--lead) lead=$2 ;;
-	--options) options=$2 ;;
-	*) load_option "$1" "$2" || load_fail "unknown argument $1" ;;
-	esac
-	shift 2
-done
+load_options "dirty runs cpus mem cmdline report lead options" "$@"
 
 start_guest() {
 	vm_start a 4 run --mem "$mem" --cpus "$cpus" --dirty "$1" --cmdline "$cmdline report=$report"

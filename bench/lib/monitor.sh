@@ -22,29 +22,7 @@ esac
 
 dirty='manual bitmap ring' runs=5 seconds=5 interval=1 cpus=1 mem=1G cmdline='' report=200 settle=2
 
-while [ $# -gt 0 ]; do
-	case $1 in
-	--emit)
-		load_emit=1
-		shift
-		continue
-		;;
-	esac
-	[ $# -ge 2 ] || load_fail "$1 needs a value"
-	case $1 in
-	--dirty) dirty=$2 ;;
-	--runs) runs=$2 ;;
-	--seconds) seconds=$2 ;;
-	--interval) interval=$2 ;;
-	--cpus) cpus=$2 ;;
-	--mem) mem=$2 ;;
-	--cmdline) cmdline=$2 ;;
-	--report) report=$2 ;;
-	--settle) settle=$2 ;;
-	*) load_option "$1" "$2" || load_fail "unknown argument $1" ;;
-	esac
-	shift 2
-done
+load_options "dirty runs seconds interval cpus mem cmdline report settle" "$@"
 
 # arm OFF|UNREAD|READ TURN: one turn, its times into the file.
 one_arm() {
