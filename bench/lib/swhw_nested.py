@@ -49,8 +49,8 @@ HOSTS = {
             "--perf-options": "-b 16M -i 4 --timeout 300",
             "--monitor-options": "--mem 64M --runs 1 --seconds 4 --interval 1 --report 200 --settle 1",
             "--monitor-cmdline": "kv=MIX pattern=hot keys=20k value=256",
-            "--load-options": "--mem 64M --runs 1 --report 100 --lead 8",
-            "--load-cmdline": "kv=SET keys=10k value=256 clients=50 requests=100000 fill=sparse fillsize=16M",
+            "--load-options": "--mem 64M --runs 1 --report 100 --lead 25",
+            "--load-cmdline": "kv=SET keys=10k value=256 clients=50 requests=150000 fill=sparse fillsize=16M",
         },
     ),
 }
