@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/num.h"
+#include "vmm/arch.h"
 
 #define NEEDS 3
 
@@ -47,6 +48,8 @@ static const struct accel accels[] = {
 	  { { "pml", "not in the CPU, or switched off" },
 	    { "npt", "no nested paging, so no PML" } },
 	  "the CPU logs dirty pages" },
+	/* Asked of KVM, see probe_asked. */
+	{ "arm64 combined log", "arm64-combined-log", NULL, { { 0 } }, NULL },
 	{ "arm64 DBM", "arm64-dbm", NULL, { { 0 } }, NULL },
 	{ "arm64 HDBSS", "arm64-hdbss", NULL, { { 0 } }, NULL },
 	{ "eager page split",
@@ -160,12 +163,37 @@ static void probe_params(const struct accel *a, const char *sysfs, struct caps_i
 	answer(item, CAPS_PRESENT, "%s.%s=Y: %s", a->module, a->need[0].param, a->use);
 }
 
+/*
+ * What KVM uses only for a VM that asked. The processor's dirty state at stage 2 (DBM) is in nothing that a program can read, so that a refusal tells of the
+ * kernel or of the processor, and the latter stays unknown.
+ */
+static void probe_asked(const struct accel *a, struct caps_item *item)
+{
+	struct dirty_accel_ask ask = { DIRTY_ACCEL_ON, 0 };
+	struct dirty_accel found;
+
+	if (strcmp(a->name, "arm64-dbm") == 0)
+		ask.group_pages = DIRTY_GROUP_ALL;
+	if (!arch_accel_ask(-1, DIRTY_MANUAL, ask, &found))
+		answer(item, CAPS_ABSENT, "arm64 only");
+	else if (strcmp(found.name, a->name) == 0)
+		answer(item, CAPS_PRESENT, "%.118s", found.reason);
+	else if (strcmp(a->name, "arm64-combined-log") == 0)
+		answer(item, CAPS_ABSENT, "%.118s", found.reason);
+	else if (strcmp(a->name, "arm64-dbm") == 0)
+		answer(item, CAPS_UNKNOWN,
+		       "no interface tells of it at stage 2 but KVM_CAP_ARM_HW_DIRTY_LOG, which is refused");
+	else
+		answer(item, CAPS_UNKNOWN,
+		       "no interface tells: kernels with it use it by themselves");
+}
+
 static void probe(const struct accel *a, const char *sysfs, const char *in_use,
 		  struct caps_item *item)
 {
 	item->name = a->label;
 	if (!a->module)
-		answer(item, CAPS_ABSENT, "arm64 only");
+		probe_asked(a, item);
 	else if (!is_dir(sysfs, ""))
 		answer(item, CAPS_UNKNOWN, "module parameters cannot be read");
 	else if (!is_dir(sysfs, a->module))
@@ -215,24 +243,28 @@ static bool is_found(const struct dirty_accel *a)
 	return strcmp(a->name, "none") != 0 && strcmp(a->name, "unknown") != 0;
 }
 
-int accel_choose(const char *sysfs, enum dirty_kind kind, enum dirty_accel_mode asked,
+int accel_choose(const char *sysfs, int vm_fd, enum dirty_kind kind, struct dirty_accel_ask asked,
 		 struct dirty_accel *ret, struct err *err)
 {
-	struct dirty_accel a = { .asked = asked };
+	struct dirty_accel a = { .asked = asked.mode };
 
 	if (kind == DIRTY_UFFD) {
 		a.name = "none";
 		snprintf(a.reason, sizeof(a.reason),
 			 "uffd finds writes in the host's page tables, which no hardware logs");
-	} else {
+	} else if (!arch_accel_ask(vm_fd, kind, asked, &a)) {
+		if (asked.group_pages != 0)
+			return err_set(
+				err, -EOPNOTSUPP,
+				"dirty-accel group=N: no hardware of this architecture has groups");
 		find(sysfs, &a);
 	}
-	if (asked == DIRTY_ACCEL_ON && !is_found(&a))
+	if (asked.mode == DIRTY_ACCEL_ON && !is_found(&a))
 		return err_set(err, -EOPNOTSUPP, "dirty-accel on: %s: %s",
 			       strcmp(a.name, "none") == 0 ? "this host has none" :
 							     "not known to be there",
 			       a.reason);
-	if (asked == DIRTY_ACCEL_OFF && is_found(&a)) {
+	if (asked.mode == DIRTY_ACCEL_OFF && is_found(&a)) {
 		char text[sizeof(a.reason)];
 
 		memcpy(text, a.reason, sizeof(text));

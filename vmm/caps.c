@@ -111,10 +111,10 @@ static void probe_backends(int kvm_fd, struct caps *c)
 	c->nbackends = 4;
 }
 
-int caps_dirty_accel(enum dirty_kind kind, enum dirty_accel_mode asked, struct dirty_accel *ret,
-		     struct err *err)
+int caps_dirty_accel(int vm_fd, enum dirty_kind kind, struct dirty_accel_ask asked,
+		     struct dirty_accel *ret, struct err *err)
 {
-	return accel_choose(SYSFS_MODULES, kind, asked, ret, err);
+	return accel_choose(SYSFS_MODULES, vm_fd, kind, asked, ret, err);
 }
 
 int caps_probe(struct caps *ret, struct err *err)

@@ -41,7 +41,7 @@ static int create_dirty(struct vm *vm, const struct vm_config *config, struct er
 
 	if (kind == DIRTY_AUTO)
 		kind = caps_dirty_auto(vm->kvm_fd, reason, sizeof(reason));
-	r = caps_dirty_accel(kind, config->dirty_accel, &accel, err);
+	r = caps_dirty_accel(vm->fd, kind, config->dirty_accel, &accel, err);
 	if (r == 0)
 		r = dirty_create(kind, vm->fd, vm->mem, config->ring_entries, &vm->dirty, err);
 	if (r < 0)

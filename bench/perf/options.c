@@ -31,7 +31,7 @@ const char perf_usage[] =
 	"  -m MODE   guest mode: " PERF_MODE " (64-bit, pages of 4 KiB) is the one there is\n"
 	"  -c LIST   vCPU i runs on the i-th host CPU of the list\n"
 	"  -B LIST   backends: bitmap, manual, ring, ring,entries=N, uffd (all that the host has)\n"
-	"  --dirty-accel auto|on|off   hardware beneath the backends (auto); on: those that have none do not run\n"
+	"  --dirty-accel auto|on|off   hardware beneath the backends (auto); on: those that have none do not run. arm64: on,group=N\n"
 	"  --json-lines   one JSON object a backend instead of text\n"
 	"  --timeout S    give up on a pass after so many seconds (600)\n";
 

@@ -32,7 +32,7 @@ struct perf_options {
 	bool overlap;
 	bool json_lines;
 	const char *pin;
-	enum dirty_accel_mode accel;
+	struct dirty_accel_ask accel;
 	uint64_t timeout_ns; /* of one pass */
 	/* What dirty_parse takes. Of a list that was not asked for, backends that this host lacks are skipped. */
 	unsigned int nbackends;

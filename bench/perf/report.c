@@ -140,7 +140,9 @@ int report_json(FILE *out, const struct perf_host *h, const struct perf_options 
 int report_json_skipped(FILE *out, const struct perf_host *h, const struct perf_options *o,
 			const char *backend, const char *why)
 {
-	struct dirty_accel none = { .asked = o->accel, .name = "none", .reason = "did not run" };
+	struct dirty_accel none = { .asked = o->accel.mode,
+				    .name = "none",
+				    .reason = "did not run" };
 	json_t *line = head(h, backend, &none);
 
 	if (line)

@@ -29,7 +29,7 @@ struct machine_config {
 	uint64_t hugepage_bytes;
 	enum dirty_kind dirty;
 	uint32_t ring_entries;
-	enum dirty_accel_mode dirty_accel;
+	struct dirty_accel_ask dirty_accel;
 	const char *kernel_path; /* NULL: the built-in guest */
 	const char *initrd_path;
 	const char *cmdline;

@@ -36,6 +36,13 @@ int arch_mem_layout(uint64_t ram_bytes, struct gmem_region regions[GMEM_MAX_REGI
  * allocated for memory). */
 int arch_vm_create(int kvm_fd, int vm_fd, unsigned int ncpus, const struct buf *cpu_model,
 		   struct arch_vm **ret, struct err *err);
+/*
+ * Tracking hardware that KVM uses only for a VM that asked: asks for it beneath backend @kind (not uffd) as @asked, once, before the memslots and vCPUs of @vm_fd (-1: of a VM
+ * that is made for the question). True with name and reason in @ret, "none" where it was refused; false where the host switches such hardware and no VM can
+ * (x86; vmm/accel.c). Any thread.
+ */
+bool arch_accel_ask(int vm_fd, enum dirty_kind kind, struct dirty_accel_ask asked,
+		    struct dirty_accel *ret);
 /* Interrupt controllers and timers; after the memslots and before the first vCPU. In this order because KVM on x86 (Linux 6.18) starts a grace period that nobody
  * hurries when a chip goes onto its I/O bus, and the next change of memslots waits 5 to 10 ms for it. */
 int arch_chips_create(struct arch_vm *av, struct err *err);

@@ -29,7 +29,8 @@ struct caps {
 	unsigned int nbackends;
 	struct caps_item backend[8]; /* bitmap, manual, ring, uffd */
 	unsigned int naccels;
-	struct caps_item accel[8]; /* Intel PML, AMD PML, arm64 DBM, HDBSS, eager page split */
+	struct caps_item
+		accel[8]; /* Intel PML, AMD PML, arm64 combined log, DBM, HDBSS, eager page split */
 	enum dirty_kind auto_pick;
 	char auto_reason[160];
 };
@@ -40,8 +41,9 @@ int caps_probe(struct caps *ret, struct err *err);
 enum dirty_kind caps_dirty_auto(int kvm_fd, char *reason, unsigned int reason_bytes);
 
 /* The hardware beneath backend @kind (auto: a KVM log), as @asked. -EOPNOTSUPP with the reason where it is asked for (on) and is not there or
- * cannot be proved to be there. */
-int caps_dirty_accel(enum dirty_kind kind, enum dirty_accel_mode asked, struct dirty_accel *ret,
-		     struct err *err);
+ * cannot be proved to be there, or where groups are asked for and the hardware knows of none. Where KVM uses it only for a VM that asked (arm64) it is asked
+ * for @vm_fd, which has neither memory slots nor vCPUs yet; -1: for a VM that is made for the question. */
+int caps_dirty_accel(int vm_fd, enum dirty_kind kind, struct dirty_accel_ask asked,
+		     struct dirty_accel *ret, struct err *err);
 
 #endif

@@ -41,18 +41,28 @@ enum dirty_flags {
 };
 
 /*
- * Hardware beneath a backend (Intel PML, AMD PML) finds writes without a fault for each page. On x86 the host's module parameters switch it, so that
- * `off` cannot take it away: what is asked for and what is in force are two things, and both are told.
+ * Hardware beneath a backend (Intel PML, AMD PML, the dirty state of arm64) finds writes without a fault for each page. On x86 the host's module parameters
+ * switch it, so that `off` cannot take it away; on arm64 KVM uses it for a VM that asked. What is asked for and what is in force are two things, and both are told.
  */
 enum dirty_accel_mode { DIRTY_ACCEL_AUTO, DIRTY_ACCEL_ON, DIRTY_ACCEL_OFF };
 const char *dirty_accel_mode_name(enum dirty_accel_mode mode); /* "auto", "on", "off" */
-/* "auto", "on", "off": 0 or -EINVAL. */
-int dirty_accel_parse(const char *s, enum dirty_accel_mode *ret, struct err *err);
+
+/* arm64's combined log: one fault lets the hardware track this many pages around it, an aligned group. */
+#define DIRTY_GROUP_DEFAULT 64u
+#define DIRTY_GROUP_MAX 512u
+#define DIRTY_GROUP_ALL UINT32_MAX /* no faults: the hardware tracks every page from the start */
+struct dirty_accel_ask {
+	enum dirty_accel_mode mode;
+	uint32_t
+		group_pages; /* 0: the default; a power of two from 2 to DIRTY_GROUP_MAX; or DIRTY_GROUP_ALL */
+};
+/* "auto", "on", "off", the first two also with ",group=N" or ",group=all": 0 or -EINVAL. */
+int dirty_accel_parse(const char *s, struct dirty_accel_ask *ret, struct err *err);
 
 struct dirty_accel {
 	enum dirty_accel_mode asked;
 	const char *
-		name; /* in force: "intel-pml", "amd-pml", "none"; "unknown" where the host does not tell; NULL before vm_create set it */
+		name; /* in force: "intel-pml", "amd-pml", "arm64-combined-log", "arm64-dbm", "none"; "unknown" where the host does not tell; NULL before vm_create set it */
 	char reason[160];
 };
 

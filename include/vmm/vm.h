@@ -42,7 +42,7 @@ struct vm_config {
 	unsigned int ncpus; /* 1 .. VM_MAX_VCPUS */
 	enum dirty_kind dirty;
 	uint32_t ring_entries;
-	enum dirty_accel_mode dirty_accel;
+	struct dirty_accel_ask dirty_accel;
 	struct gmem_config mem;
 	const char *
 		pin; /* "0-1,4": vCPU i runs on the i-th host CPU of the list (wraps); NULL: not pinned */

@@ -162,7 +162,7 @@ static const struct vm_option options[] = {
 	{ "dirty", "KIND", FOR_BOTH, set_dirty,
 	  "auto, bitmap, manual, ring[,entries=N] or uffd (auto)" },
 	{ "dirty-accel", "MODE", FOR_BOTH, set_dirty_accel,
-	  "hardware that finds dirty pages: auto, on (or fail) or off (auto)" },
+	  "hardware that finds dirty pages: auto, on (or fail), each with ,group=N on arm64, or off (auto)" },
 	{ "api", "PATH", FOR_BOTH, set_api,
 	  "the control socket (NAME.sock in the runtime directory)" },
 	{ "record", "FILE", FOR_RECEIVE, set_record,

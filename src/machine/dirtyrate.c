@@ -274,7 +274,7 @@ static void init_report(struct machine *m, const struct machine_dirty_rate_param
 		.asked = *params,
 		.npages = vm_mem(m->vm)->npages,
 		.dirty_backend = d->ops->name,
-		.dirty_accel_asked = dirty_accel_mode_name(m->config.dirty_accel),
+		.dirty_accel_asked = dirty_accel_mode_name(m->config.dirty_accel.mode),
 		.dirty_accel = d->accel.name,
 	};
 	memcpy(r->dirty_accel_reason, d->accel.reason, sizeof(r->dirty_accel_reason));

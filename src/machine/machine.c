@@ -329,7 +329,7 @@ int machine_create_receiver(const struct machine_config *config, const char *lis
 {
 	struct dirty_accel accel;
 	struct machine *m;
-	int rc = caps_dirty_accel(config->dirty, config->dirty_accel, &accel, err);
+	int rc = caps_dirty_accel(-1, config->dirty, config->dirty_accel, &accel, err);
 
 	if (!rc) /* hardware that is missing is told now, not when the VM has arrived */
 		rc = machine_alloc(config, loop, &m, err);
@@ -426,7 +426,7 @@ void machine_get_info(struct machine *m, struct machine_info *ret)
 	ret->kernel = m->kernel_name;
 	ret->console = pty ? pty : m->config.console;
 	ret->dirty_asked = dirty_kind_name(m->config.dirty);
-	ret->dirty_accel_asked = dirty_accel_mode_name(m->config.dirty_accel);
+	ret->dirty_accel_asked = dirty_accel_mode_name(m->config.dirty_accel.mode);
 	if (m->vm)
 		tell_tracking(vm_dirty(m->vm), ret);
 	if (m->state == MACHINE_RECEIVING)

@@ -57,7 +57,7 @@ struct tiny_config {
 	unsigned int ncpus;
 	enum dirty_kind dirty;
 	uint32_t ring_entries;
-	enum dirty_accel_mode dirty_accel;
+	struct dirty_accel_ask dirty_accel;
 	uint64_t pages; /* of RAM, in two regions when @two_regions */
 	bool two_regions; /* the second half starts at 4 GiB */
 	const struct gmem_config *

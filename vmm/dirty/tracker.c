@@ -196,13 +196,48 @@ const char *dirty_accel_mode_name(enum dirty_accel_mode mode)
 	return accel_mode_names[mode];
 }
 
-int dirty_accel_parse(const char *s, enum dirty_accel_mode *ret, struct err *err)
+/* What follows "group=". */
+static int parse_group(const char *s, uint32_t *ret, struct err *err)
 {
-	for (size_t i = 0; i < ARRAY_LEN(accel_mode_names); i++) {
-		if (strcmp(s, accel_mode_names[i]) == 0) {
-			*ret = (enum dirty_accel_mode)i;
-			return 0;
-		}
+	uint64_t n;
+
+	if (strcmp(s, "all") == 0) {
+		*ret = DIRTY_GROUP_ALL;
+		return 0;
 	}
-	return err_set(err, -EINVAL, "expected auto, on or off, got \"%s\"", s);
+	if (num_parse_u64(s, &n) < 0 || n < 2 || n > DIRTY_GROUP_MAX || (n & (n - 1)) != 0)
+		return err_set(err, -EINVAL,
+			       "group=%s is neither a power of two from 2 to %u nor all", s,
+			       DIRTY_GROUP_MAX);
+	*ret = (uint32_t)n;
+	return 0;
+}
+
+int dirty_accel_parse(const char *s, struct dirty_accel_ask *ret, struct err *err)
+{
+	static const char with_group[] = ",group=";
+	struct dirty_accel_ask ask = { 0 };
+	size_t len = strcspn(s, ",");
+
+	for (size_t i = 0; i < ARRAY_LEN(accel_mode_names); i++) {
+		if (strncmp(s, accel_mode_names[i], len) != 0 || accel_mode_names[i][len] != '\0')
+			continue;
+		ask.mode = (enum dirty_accel_mode)i;
+		if (s[len] != '\0') {
+			int r;
+
+			if (ask.mode == DIRTY_ACCEL_OFF ||
+			    strncmp(s + len, with_group, sizeof(with_group) - 1) != 0)
+				break;
+			r = parse_group(s + len + sizeof(with_group) - 1, &ask.group_pages, err);
+			if (r < 0)
+				return r;
+		}
+		*ret = ask;
+		return 0;
+	}
+	return err_set(
+		err, -EINVAL,
+		"expected auto, on or off (auto and on with ,group=N where there are groups), got \"%s\"",
+		s);
 }

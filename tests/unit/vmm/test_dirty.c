@@ -73,23 +73,46 @@ static void test_parse(void **state)
 
 static void test_parse_accel(void **state)
 {
-	static const char *const bad[] = { "", "On", "yes", "on ", "off,", "1" };
-	enum dirty_accel_mode mode = DIRTY_ACCEL_OFF;
+	static const char *const bad[] = { "",
+					   "On",
+					   "yes",
+					   "on ",
+					   "o",
+					   "off,",
+					   "1",
+					   "on,",
+					   "on,group",
+					   "on,group=",
+					   "on,group=1",
+					   "on,group=48",
+					   "on,group=1024",
+					   "on,group=ALL",
+					   "on,group=16,",
+					   "off,group=16" };
+	struct dirty_accel_ask ask = { DIRTY_ACCEL_OFF, 7 };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		struct err err = { 0 };
 
-		if (dirty_accel_parse(bad[i], &mode, &err) != -EINVAL || err.msg[0] == '\0')
+		if (dirty_accel_parse(bad[i], &ask, &err) != -EINVAL || err.msg[0] == '\0')
 			fail_msg("\"%s\" was taken", bad[i]);
 	}
-	assert_int_equal(mode, DIRTY_ACCEL_OFF);
+	assert_int_equal(ask.mode, DIRTY_ACCEL_OFF);
+	assert_int_equal(ask.group_pages, 7);
 	for (unsigned int m = DIRTY_ACCEL_AUTO; m <= DIRTY_ACCEL_OFF; m++) {
 		assert_int_equal(dirty_accel_parse(dirty_accel_mode_name((enum dirty_accel_mode)m),
-						   &mode, NULL),
+						   &ask, NULL),
 				 0);
-		assert_int_equal(mode, m);
+		assert_int_equal(ask.mode, m);
+		assert_int_equal(ask.group_pages, 0);
 	}
+	assert_int_equal(dirty_accel_parse("on,group=512", &ask, NULL), 0);
+	assert_int_equal(ask.mode, DIRTY_ACCEL_ON);
+	assert_int_equal(ask.group_pages, 512);
+	assert_int_equal(dirty_accel_parse("auto,group=all", &ask, NULL), 0);
+	assert_int_equal(ask.mode, DIRTY_ACCEL_AUTO);
+	assert_int_equal(ask.group_pages, DIRTY_GROUP_ALL);
 }
 
 static void test_slot_range(void **state)

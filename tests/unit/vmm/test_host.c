@@ -187,13 +187,14 @@ static void test_accelerators(void **state)
 			fail_msg("case %zu: %s", i, item[0].reason);
 		assert_int_equal(item[2].state, CAPS_ABSENT);
 		assert_int_equal(item[3].state, CAPS_ABSENT);
-		assert_int_equal(item[4].state, cases[i].split);
+		assert_int_equal(item[4].state, CAPS_ABSENT);
+		assert_int_equal(item[5].state, cases[i].split);
 		remove_tree(root);
 	}
 	accel_probe("/nowhere/sys/module", item, ACCELS);
 	assert_int_equal(item[0].state, CAPS_UNKNOWN);
 	assert_int_equal(item[1].state, CAPS_UNKNOWN);
-	assert_int_equal(item[4].state, CAPS_UNKNOWN);
+	assert_int_equal(item[5].state, CAPS_UNKNOWN);
 }
 
 static void test_accelerator_in_force(void **state)
@@ -209,25 +210,29 @@ static void test_accelerator_in_force(void **state)
 	static const struct {
 		const char *const *params; /* NULL: no /sys at all */
 		enum dirty_kind kind;
-		enum dirty_accel_mode asked;
+		struct dirty_accel_ask asked;
 		const char *name; /* NULL: refused */
 		const char *text; /* in the reason, or in the error */
 	} cases[] = {
-		{ with_pml, DIRTY_MANUAL, DIRTY_ACCEL_AUTO, "intel-pml", "kvm_intel.pml=Y" },
-		{ with_pml, DIRTY_RING, DIRTY_ACCEL_ON, "intel-pml", "kvm_intel.pml=Y" },
-		{ with_pml, DIRTY_BITMAP, DIRTY_ACCEL_OFF, "intel-pml",
+		{ with_pml, DIRTY_MANUAL, { DIRTY_ACCEL_AUTO, 0 }, "intel-pml", "kvm_intel.pml=Y" },
+		{ with_pml, DIRTY_RING, { DIRTY_ACCEL_ON, 0 }, "intel-pml", "kvm_intel.pml=Y" },
+		{ with_pml,
+		  DIRTY_BITMAP,
+		  { DIRTY_ACCEL_OFF, 0 },
+		  "intel-pml",
 		  "the host's to switch off" },
-		{ with_pml, DIRTY_UFFD, DIRTY_ACCEL_AUTO, "none", "host's page tables" },
-		{ with_pml, DIRTY_UFFD, DIRTY_ACCEL_ON, NULL, "host's page tables" },
-		{ without, DIRTY_MANUAL, DIRTY_ACCEL_AUTO, "none", "kvm_intel.pml=N" },
-		{ without, DIRTY_MANUAL, DIRTY_ACCEL_OFF, "none", "kvm_intel.pml=N" },
-		{ without, DIRTY_MANUAL, DIRTY_ACCEL_ON, NULL, "kvm_intel.pml=N" },
-		{ with_amd, DIRTY_AUTO, DIRTY_ACCEL_ON, "amd-pml", "kvm_amd.pml=Y" },
-		{ other, DIRTY_MANUAL, DIRTY_ACCEL_AUTO, "none", "driven by kvm_pvm" },
-		{ other, DIRTY_AUTO, DIRTY_ACCEL_ON, NULL, "driven by kvm_pvm" },
-		{ NULL, DIRTY_MANUAL, DIRTY_ACCEL_AUTO, "unknown", "cannot be read" },
-		{ NULL, DIRTY_MANUAL, DIRTY_ACCEL_OFF, "unknown", "cannot be read" },
-		{ NULL, DIRTY_MANUAL, DIRTY_ACCEL_ON, NULL, "cannot be read" },
+		{ with_pml, DIRTY_UFFD, { DIRTY_ACCEL_AUTO, 0 }, "none", "host's page tables" },
+		{ with_pml, DIRTY_UFFD, { DIRTY_ACCEL_ON, 0 }, NULL, "host's page tables" },
+		{ without, DIRTY_MANUAL, { DIRTY_ACCEL_AUTO, 0 }, "none", "kvm_intel.pml=N" },
+		{ without, DIRTY_MANUAL, { DIRTY_ACCEL_OFF, 0 }, "none", "kvm_intel.pml=N" },
+		{ without, DIRTY_MANUAL, { DIRTY_ACCEL_ON, 0 }, NULL, "kvm_intel.pml=N" },
+		{ with_amd, DIRTY_AUTO, { DIRTY_ACCEL_ON, 0 }, "amd-pml", "kvm_amd.pml=Y" },
+		{ with_pml, DIRTY_MANUAL, { DIRTY_ACCEL_AUTO, 16 }, NULL, "has groups" },
+		{ other, DIRTY_MANUAL, { DIRTY_ACCEL_AUTO, 0 }, "none", "driven by kvm_pvm" },
+		{ other, DIRTY_AUTO, { DIRTY_ACCEL_ON, 0 }, NULL, "driven by kvm_pvm" },
+		{ NULL, DIRTY_MANUAL, { DIRTY_ACCEL_AUTO, 0 }, "unknown", "cannot be read" },
+		{ NULL, DIRTY_MANUAL, { DIRTY_ACCEL_OFF, 0 }, "unknown", "cannot be read" },
+		{ NULL, DIRTY_MANUAL, { DIRTY_ACCEL_ON, 0 }, NULL, "cannot be read" },
 	};
 
 	(void)state;
@@ -239,13 +244,13 @@ static void test_accelerator_in_force(void **state)
 
 		if (cases[i].params)
 			make_tree(root, cases[i].params);
-		r = accel_choose(root, cases[i].kind, cases[i].asked, &a, &err);
+		r = accel_choose(root, -1, cases[i].kind, cases[i].asked, &a, &err);
 		if (r != (cases[i].name ? 0 : -EOPNOTSUPP) ||
 		    strcmp(a.name, cases[i].name ? cases[i].name : "untouched") != 0 ||
 		    !strstr(r ? err.msg : a.reason, cases[i].text))
 			fail_msg("case %zu: %s: %s", i, a.name, r ? err.msg : a.reason);
 		if (r == 0)
-			assert_int_equal(a.asked, cases[i].asked);
+			assert_int_equal(a.asked, cases[i].asked.mode);
 		if (cases[i].params)
 			remove_tree(root);
 	}
