@@ -83,6 +83,15 @@ static void remove_tree(const char *root)
 	assert_int_equal(system(command), 0);
 }
 
+/* Where a VM asks KVM for its hardware, module parameters are not looked at. */
+static bool kvm_is_asked(void)
+{
+	struct dirty_accel ignored;
+
+	return arch_accel_ask(-1, DIRTY_MANUAL, (struct dirty_accel_ask){ DIRTY_ACCEL_OFF, 0 },
+			      &ignored);
+}
+
 static void test_accelerators(void **state)
 {
 	static const struct {
@@ -185,9 +194,8 @@ static void test_accelerators(void **state)
 		assert_int_equal(item[1].state, cases[i].amd);
 		if (!strstr(item[0].reason, cases[i].text))
 			fail_msg("case %zu: %s", i, item[0].reason);
-		assert_int_equal(item[2].state, CAPS_ABSENT);
-		assert_int_equal(item[3].state, CAPS_ABSENT);
-		assert_int_equal(item[4].state, CAPS_ABSENT);
+		for (size_t k = 2; k < 5 && !kvm_is_asked(); k++)
+			assert_int_equal(item[k].state, CAPS_ABSENT);
 		assert_int_equal(item[5].state, cases[i].split);
 		remove_tree(root);
 	}
@@ -236,6 +244,8 @@ static void test_accelerator_in_force(void **state)
 	};
 
 	(void)state;
+	if (kvm_is_asked())
+		skip();
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		struct dirty_accel a = { .name = "untouched" };
 		char root[64] = "/nowhere/sys/module";
