@@ -4,7 +4,7 @@
 
 int vm_irq_line(struct vm *vm, unsigned int gsi, bool level)
 {
-	return kvm_irq_line(vm->fd, gsi, level ? 1 : 0, NULL);
+	return kvm_irq_line(vm->fd, arch_irq_line(gsi), level ? 1 : 0, NULL);
 }
 
 int vm_irqfd(struct vm *vm, int eventfd, unsigned int gsi, struct err *err)

@@ -72,9 +72,9 @@ static int return_fd(int r, int *ret_fd)
 	return 0;
 }
 
-int kvm_create_vm(int kvm_fd, int *ret_fd, struct err *err)
+int kvm_create_vm(int kvm_fd, unsigned long type, int *ret_fd, struct err *err)
 {
-	return return_fd(KVM_CALL_VALUE(kvm_fd, KVM_CREATE_VM, 0, err), ret_fd);
+	return return_fd(KVM_CALL_VALUE(kvm_fd, KVM_CREATE_VM, type, err), ret_fd);
 }
 
 int kvm_create_vcpu(int vm_fd, unsigned int id, int *ret_fd, struct err *err)
@@ -163,6 +163,36 @@ int kvm_get_mp_state(int vcpu_fd, struct kvm_mp_state *state, struct err *err)
 int kvm_set_mp_state(int vcpu_fd, const struct kvm_mp_state *state, struct err *err)
 {
 	return KVM_CALL(vcpu_fd, KVM_SET_MP_STATE, unconst(state), err);
+}
+
+int kvm_get_one_reg(int vcpu_fd, uint64_t id, void *value, struct err *err)
+{
+	struct kvm_one_reg req = { .id = id, .addr = (uint64_t)(uintptr_t)value };
+
+	return KVM_CALL(vcpu_fd, KVM_GET_ONE_REG, &req, err);
+}
+
+int kvm_set_one_reg(int vcpu_fd, uint64_t id, const void *value, struct err *err)
+{
+	struct kvm_one_reg req = { .id = id, .addr = (uint64_t)(uintptr_t)value };
+
+	return KVM_CALL(vcpu_fd, KVM_SET_ONE_REG, &req, err);
+}
+
+int kvm_get_reg_list(int vcpu_fd, struct kvm_reg_list *list, struct err *err)
+{
+	return KVM_CALL(vcpu_fd, KVM_GET_REG_LIST, list, err);
+}
+
+int kvm_create_device(int vm_fd, uint32_t type, int *ret_fd, struct err *err)
+{
+	struct kvm_create_device req = { .type = type };
+	int r = KVM_CALL(vm_fd, KVM_CREATE_DEVICE, &req, err);
+
+	if (r < 0)
+		return r;
+	*ret_fd = (int)req.fd;
+	return 0;
 }
 
 int kvm_has_device_attr(int fd, uint32_t group, uint64_t attr)

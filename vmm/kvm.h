@@ -27,7 +27,8 @@ int kvm_open(int *ret_fd, struct err *err);
 /* KVM_CHECK_EXTENSION on /dev/kvm or (where the answer may differ) on a VM; 0 when absent, and on any failure. */
 int kvm_check_extension(int fd, unsigned long cap);
 /* New file descriptors are O_CLOEXEC by KVM. */
-int kvm_create_vm(int kvm_fd, int *ret_fd, struct err *err);
+/* @type: the architecture's (arch_vm_type). */
+int kvm_create_vm(int kvm_fd, unsigned long type, int *ret_fd, struct err *err);
 int kvm_create_vcpu(int vm_fd, unsigned int id, int *ret_fd, struct err *err);
 int kvm_get_vcpu_mmap_size(int kvm_fd, struct err *err);
 /* VM or vCPU; @arg0 is args[0], the others are zero. */
@@ -54,6 +55,14 @@ int kvm_set_regs(int vcpu_fd, const struct kvm_regs *regs, struct err *err);
 int kvm_get_mp_state(int vcpu_fd, struct kvm_mp_state *state, struct err *err);
 int kvm_set_mp_state(int vcpu_fd, const struct kvm_mp_state *state, struct err *err);
 
+/* One register by KVM's name for it (api.rst 4.68); the id tells how many bytes @value has. */
+int kvm_get_one_reg(int vcpu_fd, uint64_t id, void *value, struct err *err);
+int kvm_set_one_reg(int vcpu_fd, uint64_t id, const void *value, struct err *err);
+/* All ids of a vCPU. In: ->n is the room; out: how many there are. -E2BIG when that is more. */
+int kvm_get_reg_list(int vcpu_fd, struct kvm_reg_list *list, struct err *err);
+
+/* A device in the kernel, KVM_DEV_TYPE_*; -ENODEV where KVM has none of the kind. */
+int kvm_create_device(int vm_fd, uint32_t type, int *ret_fd, struct err *err);
 /* Device attributes of a VM, vCPU or device fd; has: 0 or -ENXIO. */
 int kvm_has_device_attr(int fd, uint32_t group, uint64_t attr);
 int kvm_get_device_attr(int fd, uint32_t group, uint64_t attr, void *value, struct err *err);

@@ -54,6 +54,7 @@ static int create_dirty(struct vm *vm, const struct vm_config *config, struct er
 /* What must exist before the first vCPU: the order is KVM's (api.rst: ring size before vCPUs, interrupt controllers too). */
 static int create_machine(struct vm *vm, const struct vm_config *config, struct err *err)
 {
+	unsigned long type;
 	int r = kvm_open(&vm->kvm_fd, err);
 
 	if (r < 0)
@@ -65,7 +66,10 @@ static int create_machine(struct vm *vm, const struct vm_config *config, struct 
 	if (r < 0)
 		return r;
 	vm->vcpu_run_bytes = r;
-	r = kvm_create_vm(vm->kvm_fd, &vm->fd, err);
+	r = arch_vm_type(vm->kvm_fd, &config->mem, &type, err);
+	if (r < 0)
+		return r;
+	r = kvm_create_vm(vm->kvm_fd, type, &vm->fd, err);
 	if (r < 0)
 		return r;
 	r = arch_vm_create(vm->kvm_fd, vm->fd, config->ncpus, config->cpu_model, &vm->arch, err);
@@ -101,7 +105,9 @@ static int create_vcpus(struct vm *vm, const struct vm_config *config, struct er
 			return r;
 	}
 	stats_find(vm->vcpu[0].stats_fd, &vm->stats_spot);
-	r = vcpu_install_kick(err);
+	r = arch_vcpus_ready(vm->arch, err);
+	if (r == 0)
+		r = vcpu_install_kick(err);
 	for (unsigned int i = 0; r == 0 && i < vm->ncpus; i++)
 		r = vcpu_start_thread(&vm->vcpu[i], err);
 	return r;

@@ -19,11 +19,13 @@ struct arch_vcpu; /* per vCPU */
 
 /* Where this architecture's machine has its devices; what firmware tables and the guest are told, the composition root must build. */
 struct arch_platform {
-	bool mmio; /* serial and power are on the MMIO bus, else on the port bus */
+	bool mmio; /* the devices are on the MMIO bus, else on the port bus */
 	uint64_t serial_base;
 	unsigned int serial_gsi;
-	uint64_t power_base;
+	uint64_t power_base; /* ACPI power block; 0: none, KVM has the guest's way to power off */
 	unsigned int power_gsi; /* power button */
+	uint64_t rtc_base; /* PL031; 0: none */
+	unsigned int rtc_gsi;
 	uint64_t kbc_base; /* keyboard controller's reset port; 0: none */
 };
 extern const struct arch_platform arch_platform;
@@ -32,6 +34,10 @@ extern const struct arch_platform arch_platform;
 int arch_mem_layout(uint64_t ram_bytes, struct gmem_region regions[GMEM_MAX_REGIONS],
 		    struct err *err);
 
+/* KVM_CREATE_VM's machine type for a VM with this memory; -EOPNOTSUPP when this host's KVM cannot address it. */
+int arch_vm_type(int kvm_fd, const struct gmem_config *mem, unsigned long *ret, struct err *err);
+/* What KVM_IRQ_LINE calls the interrupt line @gsi. Any thread. */
+uint32_t arch_irq_line(unsigned int gsi);
 /* After KVM_CREATE_VM, before memslots: what must be set that early. @cpu_model as in vm_config (checked here against the host, before anything is
  * allocated for memory). */
 int arch_vm_create(int kvm_fd, int vm_fd, unsigned int ncpus, const struct buf *cpu_model,
@@ -52,6 +58,8 @@ void arch_vm_destroy(struct arch_vm *av);
 int arch_vcpu_create(struct arch_vm *av, int vcpu_fd, unsigned int index, struct arch_vcpu **ret,
 		     struct err *err);
 void arch_vcpu_destroy(struct arch_vcpu *ac);
+/* After the last vCPU, before the first runs: what interrupt controllers need to know all of them for. */
+int arch_vcpus_ready(struct arch_vm *av, struct err *err);
 
 /* Load the kernel and tables into @mem and set the boot vCPU's registers (api of boot.h of the architecture). */
 int arch_boot(struct arch_vm *av, struct gmem *mem, const struct boot_config *boot,
