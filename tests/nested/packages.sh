@@ -3,21 +3,63 @@
 #
 # Debian packages as test material: fetched with apt-get, unpacked with dpkg-deb, never installed.
 #
-# Sourced by the nested tests. Nothing is written outside the cache (${VMM_CACHE:-$HOME/.cache/vmm}).
+# Sourced by the nested tests and tests/cross/sysroot. Nothing is written outside the cache (${VMM_CACHE:-$HOME/.cache/vmm}).
 # An unpacked package lives in <cache>/packages/<name>_<version>_<first 16 digits of its SHA-256>, so a
 # new version or a rebuilt one never meets an old directory. Any of them may be deleted at any time.
 
+# Debian's name of the architecture whose packages are meant, and what apt must be told for it; see packages_use.
+packages_arch=$(dpkg --print-architecture 2>/dev/null)
+packages_native_arch=$packages_arch
+packages_apt=()
+
+packages_cache_root() {
+	printf '%s\n' "${VMM_CACHE:-${HOME:?HOME is not set and neither is VMM_CACHE}/.cache/vmm}"
+}
+
 packages_cache_dir() {
-	printf '%s\n' "${VMM_CACHE:-${HOME:?HOME is not set and neither is VMM_CACHE}/.cache/vmm}/packages"
+	printf '%s/packages\n' "$(packages_cache_root)"
 }
 
 packages_error() {
 	printf 'packages: %s\n' "$*" >&2
 }
 
+# packages_update STATE: new package lists for a foreign architecture, unless they are of today. Old ones will do when there is
+# no network.
+packages_update() {
+	local state=$1
+	[[ -z $(find "$state/updated" -mtime -1 2>/dev/null) ]] || return 0
+	if apt-get -q "${packages_apt[@]}" -o Acquire::Retries=3 update >"$state/log" 2>&1; then
+		touch "$state/updated"
+	elif [[ ! -e $state/updated ]]; then
+		packages_error "apt-get update for $packages_arch failed:"
+		tail -n 5 "$state/log" >&2
+		return 1
+	fi
+}
+
+# packages_use ARCH: from here on everything is about ARCH, in Debian's name. A foreign one gets package lists of its own, in the
+# cache, made from the machine's apt sources: neither does it need privilege, nor is dpkg told of another architecture, nor could
+# its packages push out those that are installed.
+packages_use() {
+	local state
+	packages_arch=$1
+	packages_apt=()
+	[[ $1 != "$packages_native_arch" ]] || return 0
+	state=$(packages_cache_root)/apt-$1 || return 1
+	mkdir -p "$state"/{lists,cache/archives}/partial && : >>"$state/status" || return 1
+	# Apt's other user could not write to a home directory.
+	packages_apt=(-o "APT::Architecture=$1" -o "APT::Architectures=$1" -o "Dir::State=$state" -o "Dir::State::status=$state/status"
+		-o "Dir::Cache=$state/cache" -o APT::Sandbox::User=root)
+	(
+		flock 9
+		packages_update "$state"
+	) 9>"$state/lock"
+}
+
 # packages_field PACKAGE FIELD: one field of the version that apt-get would download.
 packages_field() {
-	apt-cache show --no-all-versions "$1" 2>/dev/null | sed -n "s/^$2: //p" | head -n 1
+	apt-cache ${packages_apt[@]+"${packages_apt[@]}"} show --no-all-versions "$1" 2>/dev/null | sed -n "s/^$2: //p" | head -n 1
 }
 
 # packages_depends PACKAGE PATTERN: the first direct dependency of PACKAGE that matches the shell
@@ -32,7 +74,7 @@ packages_depends() {
 			return 0
 			;;
 		esac
-	done < <(apt-cache depends --important "$1" 2>/dev/null |
+	done < <(apt-cache ${packages_apt[@]+"${packages_apt[@]}"} depends --important "$1" 2>/dev/null |
 		sed -n 's/^ *[|]\{0,1\}\(Pre\)\{0,1\}Depends: //p')
 	packages_error "no dependency of $1 matches $2; is the package list empty? (apt-get update)"
 	return 1
@@ -45,7 +87,7 @@ packages_fetch() {
 	version=$(packages_field "$name" Version)
 	sha256=$(packages_field "$name" SHA256)
 	if [[ -z $version || ! $sha256 =~ ^[0-9a-f]{64}$ ]]; then
-		packages_error "apt knows no package $name; is the package list empty? (apt-get update)"
+		packages_error "apt knows no package $name for $packages_arch; is the package list empty? (apt-get update)"
 		return 1
 	fi
 	cache=$(packages_cache_dir) || return 1
@@ -57,7 +99,7 @@ packages_fetch() {
 	mkdir -p "$cache" || return 1
 	work=$(mktemp -d "$cache/.fetch.XXXXXX") || return 1
 	# As root apt drops to the user _apt, who cannot write here; it then says so and goes on as root.
-	if ! (cd "$work" && apt-get -q download "$name=$version") >"$work/log" 2>&1; then
+	if ! (cd "$work" && apt-get -q ${packages_apt[@]+"${packages_apt[@]}"} download "$name=$version") >"$work/log" 2>&1; then
 		packages_error "apt-get download $name=$version failed:"
 		tail -n 5 "$work/log" >&2
 		rm -rf "$work"
@@ -91,6 +133,6 @@ packages_fetch() {
 # and whose modules hold kvm.
 packages_kernel() {
 	local name
-	name=$(packages_depends linux-image-6.12-cloud-amd64 'linux-image-6.12*') || return 1
+	name=$(packages_depends "linux-image-6.12-cloud-$packages_arch" 'linux-image-6.12*') || return 1
 	packages_fetch "$name"
 }
