@@ -17,13 +17,16 @@ static int enable(int vm_fd, uint32_t group_pages, struct err *err)
 			      group_pages == DIRTY_GROUP_ALL ? 0 : group_pages, err);
 }
 
+/* On a VM of its own, with whatever guest-physical address size this host has (0: the default of all hosts). */
 static int enable_on_trial(uint32_t group_pages, struct err *err)
 {
 	int kvm_fd = -1, vm_fd = -1;
 	int r = kvm_open(&kvm_fd, err);
 
 	if (r == 0)
-		r = kvm_create_vm(kvm_fd, &vm_fd, err);
+		r = kvm_create_vm(
+			kvm_fd, (unsigned long)kvm_check_extension(kvm_fd, KVM_CAP_ARM_VM_IPA_SIZE),
+			&vm_fd, err);
 	if (r == 0)
 		r = enable(vm_fd, group_pages, err);
 	fd_close(&vm_fd);
