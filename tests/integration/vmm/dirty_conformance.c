@@ -527,6 +527,19 @@ static const struct {
 		 [GMEM_4K] = { "4k", CASES_FOR_EVERY_BACKING },
 		 [GMEM_HUGETLB] = { "hugetlb", CASES_FOR_EVERY_BACKING } };
 
+/* What follows --dirty-accel= among the arguments. */
+static int parse_accel(int argc, char **argv, struct dirty_accel_ask *ret, struct err *err)
+{
+	static const char option[] = "--dirty-accel=";
+	int r = 0;
+
+	for (int i = 1; r == 0 && i < argc; i++) {
+		if (!strncmp(argv[i], option, sizeof(option) - 1))
+			r = dirty_accel_parse(argv[i] + sizeof(option) - 1, ret, err);
+	}
+	return r;
+}
+
 /* Without arguments all; else those that are named, of backends, of backings and of cases. */
 static bool is_asked(const char *name, const char *const *others, size_t nothers, int argc,
 		     char **argv)
@@ -579,15 +592,23 @@ static int run_subject(struct subject *s, int argc, char **argv)
 int main(int argc, char **argv)
 {
 	static const struct backend backends[] = {
-		{ "bitmap", DIRTY_BITMAP, 0 },
-		{ "manual", DIRTY_MANUAL, 0 },
-		{ "ring of 1024", DIRTY_RING, 1024 },
-		{ "ring of 65536", DIRTY_RING, 65536 },
-		{ "uffd", DIRTY_UFFD, 0 },
+		{ .name = "bitmap", .kind = DIRTY_BITMAP },
+		{ .name = "manual", .kind = DIRTY_MANUAL },
+		{ .name = "ring of 1024", .kind = DIRTY_RING, .ring_entries = 1024 },
+		{ .name = "ring of 65536", .kind = DIRTY_RING, .ring_entries = 65536 },
+		{ .name = "uffd", .kind = DIRTY_UFFD },
 	};
 	const char *backend_names[ARRAY_LEN(backends)], *backing_names[ARRAY_LEN(backings)];
-	long had = lend_hugepages();
+	struct dirty_accel_ask accel = { 0 };
+	struct err err = { 0 };
 	int failed = 0;
+	long had;
+
+	if (parse_accel(argc, argv, &accel, &err) < 0) {
+		fprintf(stderr, "--dirty-accel: %s\n", err.msg);
+		return 2;
+	}
+	had = lend_hugepages();
 
 	for (size_t b = 0; b < ARRAY_LEN(backends); b++)
 		backend_names[b] = backends[b].name;
@@ -597,6 +618,8 @@ int main(int argc, char **argv)
 		for (size_t m = 0; m < ARRAY_LEN(backings); m++) {
 			struct subject s = { .backend = backends[b],
 					     .backing = (enum gmem_backing)m };
+
+			s.backend.accel = accel;
 
 			if (is_asked(backend_names[b], backend_names, ARRAY_LEN(backends), argc,
 				     argv) &&

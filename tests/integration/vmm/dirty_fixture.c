@@ -50,6 +50,7 @@ static int create(const struct subject *s, unsigned int ncpus, enum layout layou
 	struct tiny_config config = { .ncpus = ncpus,
 				      .dirty = s->backend.kind,
 				      .ring_entries = s->backend.ring_entries,
+				      .dirty_accel = s->backend.accel,
 				      .mem = &mem,
 				      .program = program };
 

@@ -27,6 +27,7 @@ struct backend {
 	const char *name;
 	enum dirty_kind kind;
 	uint32_t ring_entries;
+	struct dirty_accel_ask accel;
 };
 struct fixture;
 struct subject {
