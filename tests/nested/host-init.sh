@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# First process of the emulated hosts (see svm-host, intel-host). Loads KVM, runs /payload and reports.
-# ttyS0: kernel messages; ttyS1: the payload's output; ttyS2: "ready", "exit N", "broken REASON".
+# First process of the emulated hosts (see host.sh). Loads KVM, runs /payload and reports. The kernel's messages, the payload's
+# output and "ready", "exit N", "broken REASON" each have a serial port of their own.
 
 export PATH=/bin HOME=/root
 
@@ -17,19 +17,23 @@ mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /tmp
 ip link set lo up
 
+output='' status=''
+# shellcheck source=/dev/null
+. /etc/host.conf
+
 # Bytes as they are: no CR before LF, no echo of what nobody typed; as fast as an emulated UART goes.
-stty raw -echo 115200 </dev/ttyS1
-stty raw -echo 115200 </dev/ttyS2
+stty raw -echo 115200 <"$output"
+stty raw -echo 115200 <"$status"
 
 report() {
-	echo "$*" >/dev/ttyS2
+	echo "$*" >"$status"
 }
 
 finish() {
 	report "$*"
 	# What was written last must have left the ports before the machine goes.
-	stty -F /dev/ttyS1 raw
-	stty -F /dev/ttyS2 raw
+	stty -F "$output" raw
+	stty -F "$status" raw
 	poweroff -f
 }
 
@@ -45,5 +49,5 @@ done </payload.args
 
 report ready
 cd /root || finish 'broken no /root'
-/payload "$@" </dev/null >/dev/ttyS1 2>&1
+/payload "$@" </dev/null >"$output" 2>&1
 finish "exit $?"

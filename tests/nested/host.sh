@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 #
-# What the emulated hosts have in common: options, the initramfs and the wait for its end. Sourced by svm-host and intel-host
-# after packages.sh and initramfs.sh. The caller sets:
+# What the emulated hosts have in common: options, the initramfs and the wait for its end. Sourced by svm-host, intel-host and
+# arm64-host after packages.sh and initramfs.sh. The caller sets:
 #
 #   host_name            name of the command, for messages
-#   host_kvm_module      kvm_amd or kvm_intel
+#   host_arch            Debian's name of the host's architecture (the machine's own)
+#   host_kvm_module      kvm_amd or kvm_intel; empty where KVM is built into the kernel
 #   host_needs           its parameters that must be on, in words
+#   host_kernel          a kernel instead of Debian's (none); one that has KVM built in
+#   host_ports           the ports for the program's output and for its status, as they are called there (ttyS1 ttyS2)
 #   host_cpus, host_mem, host_timeout_s, host_boot_timeout_s   defaults of the options
 #   host_extra_option OPTION VALUE     a function; 0 when the option is the caller's own and its value is good
 #   host_edit_tree TREE                a function; last changes to what becomes the initramfs
@@ -16,7 +19,9 @@
 # shellcheck disable=SC2154,SC2034 # the caller's variables, and those for the caller
 
 host_run='' host_log='' host_temp='' host_emulator_pid='' host_reader_pid=''
+host_arch=$packages_native_arch host_kernel=''
 host_kvm_options=''
+host_ports=(ttyS1 ttyS2)
 host_add=()
 host_args=()
 
@@ -84,18 +89,37 @@ host_cleanup() {
 	rm -rf "$host_temp"
 }
 
+# host_fetch: Debian's packages for the host. Sets the directories of kernel and busybox, and lister, a busybox that runs here.
+host_fetch() {
+	lister=$(packages_fetch busybox-static) || return 1
+	busybox=$lister
+	if [[ $host_arch != "$packages_native_arch" ]]; then
+		packages_use "$host_arch" && busybox=$(packages_fetch busybox-static) || return 1
+		initramfs_sysroot=$("$here/../cross/sysroot") || return 1
+	fi
+	[[ -n $host_kernel ]] || kernel=$(packages_kernel)
+}
+
+# host_add_kvm TREE: the modules, and what reload-kvm and init want to know.
+host_add_kvm() {
+	if [[ -n $host_kvm_module ]]; then
+		initramfs_add_module "$1" "$kernel" "${host_kvm_module//_/-}" || return 1
+	fi
+	printf 'module=%s\nneeds="%s"\noptions="%s"\noutput=/dev/%s\nstatus=/dev/%s\n' "$host_kvm_module" "$host_needs" \
+		"$host_kvm_options" "${host_ports[@]}" >"$1/etc/host.conf"
+}
+
 host_build_tree() {
-	local tree=$1 entry kernel busybox
-	kernel=$(packages_kernel) && busybox=$(packages_fetch busybox-static) || return 1
-	cp "$kernel"/boot/vmlinuz-* "$host_temp/vmlinuz" || return 1
-	mkdir "$tree" && initramfs_skeleton "$tree" "$busybox/bin/busybox" || return 1
-	initramfs_add_module "$tree" "$kernel" "${host_kvm_module//_/-}" || return 1
+	local tree=$1 entry kernel='' busybox lister vmlinuz
+	host_fetch || return 1
+	vmlinuz=("$kernel"/boot/vmlinuz-*)
+	cp "${host_kernel:-${vmlinuz[0]}}" "$host_temp/vmlinuz" || return 1
+	mkdir "$tree" && initramfs_skeleton "$tree" "$busybox/bin/busybox" "$lister/bin/busybox" || return 1
+	host_add_kvm "$tree" || return 1
 	initramfs_add "$tree" "$here/host-init.sh" /init || return 1
 	initramfs_add "$tree" "$here/reload-kvm.sh" /bin/reload-kvm || return 1
 	initramfs_add "$tree" "$host_run" /payload || return 1
 	chmod 755 "$tree"/{init,payload,bin/reload-kvm}
-	printf 'module=%s\nneeds="%s"\noptions="%s"\n' "$host_kvm_module" "$host_needs" "$host_kvm_options" \
-		>"$tree/etc/kvm.conf"
 	: >"$tree/payload.args"
 	((${#host_args[@]} == 0)) || printf '%s\n' "${host_args[@]}" >"$tree/payload.args"
 	for entry in ${host_add[@]+"${host_add[@]}"}; do

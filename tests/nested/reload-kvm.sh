@@ -3,17 +3,23 @@
 #
 # reload-kvm [PARAMETER=VALUE]...: loads the host's KVM module anew with these parameters, so that one boot serves several
 # settings. No VM may exist. Prints the module's parameters that matter; status 1 and a reason when the module is not usable.
-# In kvm.conf: module (kvm_intel), needs (parameters that must be on), options (parameters of every load).
+# In host.conf: module (kvm_intel; empty: KVM is built in and nothing is loaded), needs (parameters that must be on), options
+# (parameters of every load).
 
 module='' needs='' options=''
 # shellcheck source=/dev/null
-. /etc/kvm.conf
+. /etc/host.conf
 
 fail() {
 	echo "reload-kvm: $*" >&2
 	exit 1
 }
 
+if [ -z "$module" ]; then
+	[ $# -eq 0 ] || fail "KVM is built into this kernel, and its parameters with it: $*"
+	[ -c /dev/kvm ] || fail 'no /dev/kvm'
+	exit 0
+fi
 if [ -d "/sys/module/$module" ]; then
 	rmmod "$module" || fail "cannot unload $module: is a VM running?"
 fi
