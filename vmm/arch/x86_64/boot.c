@@ -2,10 +2,7 @@
 #include "boot.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "acpi.h"
 #include "base/bytes.h"
@@ -17,42 +14,6 @@
 /* Carries out a boot plan: copies image, initrd and tables into guest memory and sets the boot CPU's registers. The other CPUs wait for INIT and
  * SIPI, as KVM creates them. */
 
-static int open_source(const char *path, struct boot_source *ret, int *ret_fd, struct err *err)
-{
-	struct stat st;
-	/* O_NONBLOCK: opening a FIFO would wait for its writer */
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-
-	if (fd < 0)
-		return err_sys(err, -errno, "%s: cannot open", path);
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
-		close(fd);
-		return err_set(err, -EINVAL, "%s: not a regular file", path);
-	}
-	*ret = (struct boot_source){ .fd = fd, .len_bytes = (uint64_t)st.st_size, .name = path };
-	*ret_fd = fd;
-	return 0;
-}
-
-/* Straight into guest memory; the caller has checked that the range is RAM. */
-static int load_bytes(struct gmem *mem, const struct boot_source *src, uint64_t file_off,
-		      uint64_t gpa, uint64_t len_bytes, struct err *err)
-{
-	void *p = len_bytes ? gmem_ptr(mem, gpa, len_bytes) : NULL;
-	int rc;
-
-	if (!len_bytes)
-		return 0;
-	if (!p)
-		return err_set(err, -EFAULT, "%s: no memory at 0x%llx", src->name,
-			       (unsigned long long)gpa);
-	rc = boot_source_read(src, file_off, p, len_bytes);
-	if (rc)
-		return err_sys(err, rc, "%s: cannot read", src->name);
-	gmem_mark_dirty(mem, gpa, len_bytes);
-	return 0;
-}
-
 /* The memory is fresh, so that a segment's tail is zero without being touched. */
 static int load_kernel(struct gmem *mem, const struct boot_source *src,
 		       const struct boot_plan *plan, struct err *err)
@@ -60,8 +21,8 @@ static int load_kernel(struct gmem *mem, const struct boot_source *src,
 	int rc = 0;
 
 	for (unsigned int i = 0; i < plan->nsegments && !rc; i++)
-		rc = load_bytes(mem, src, plan->segment[i].file_off, plan->segment[i].gpa,
-				plan->segment[i].file_bytes, err);
+		rc = boot_source_load(src, plan->segment[i].file_off, mem, plan->segment[i].gpa,
+				      plan->segment[i].file_bytes, err);
 	return rc;
 }
 
@@ -72,7 +33,7 @@ static int load_initrd(struct gmem *mem, const char *path, const struct boot_pla
 	struct boot_source src = { 0 };
 	int rc;
 
-	rc = open_source(path, &src, &fd, err);
+	rc = boot_source_open(path, &src, &fd, err);
 	if (rc)
 		return rc;
 	if (!src.len_bytes)
@@ -83,7 +44,7 @@ static int load_initrd(struct gmem *mem, const char *path, const struct boot_pla
 			"%s: too large for the memory: %llu bytes do not fit beside the kernel",
 			path, (unsigned long long)src.len_bytes);
 	in->initrd_bytes = src.len_bytes;
-	return load_bytes(mem, &src, 0, in->initrd, src.len_bytes, err);
+	return boot_source_load(&src, 0, mem, in->initrd, src.len_bytes, err);
 }
 
 static int put(struct gmem *mem, uint64_t gpa, const void *data, size_t len_bytes, const char *what,
@@ -318,7 +279,7 @@ int arch_boot(struct arch_vm *av, struct gmem *mem, const struct boot_config *bo
 	if (!av->vcpu[0] || !mem->nregions || mem->region[0].len_bytes < LAYOUT_MIN_RAM)
 		return err_set(err, -EINVAL, "no vCPU or no memory to boot with");
 	if (boot->kernel_path) {
-		int rc = open_source(boot->kernel_path, &src, &fd, err);
+		int rc = boot_source_open(boot->kernel_path, &src, &fd, err);
 
 		if (rc)
 			return rc;

@@ -6,23 +6,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../../boot_source.h"
 #include "base/err.h"
 
 /*
  * Kernel images. Parsing makes a plan (which bytes go where, how the CPU enters) and touches no guest memory; boot.c carries the plan out.
  * Every number of the image is hostile: read once, checked against the image's length and the guest's memory.
  */
-
-/* The bytes of an image: in memory, or of a file read with pread. */
-struct boot_source {
-	const uint8_t *data; /* NULL: fd */
-	int fd;
-	uint64_t len_bytes;
-	const char *name; /* for messages */
-};
-
-/* Exactly [off, off + len) into @dst: 0, -ENODATA when the image ends before, -errno. */
-int boot_source_read(const struct boot_source *src, uint64_t off, void *dst, uint64_t len_bytes);
 
 enum boot_kind {
 	BOOT_ELF_PVH, /* 32-bit protected mode, ebx = hvm_start_info (xen/include/public/arch-x86/hvm/start_info.h) */

@@ -1,40 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/num.h"
 #include "boot.h"
 #include "layout.h"
 
-/* What all kernel images share: reading them, choosing the format, the initrd's place and the start structures. Nothing here knows KVM. */
-
-int boot_source_read(const struct boot_source *src, uint64_t off, void *dst, uint64_t len_bytes)
-{
-	uint8_t *p = dst;
-
-	if (off > src->len_bytes || len_bytes > src->len_bytes - off)
-		return -ENODATA;
-	if (src->data) {
-		memcpy(dst, src->data + off, len_bytes);
-		return 0;
-	}
-	while (len_bytes) {
-		ssize_t n = pread(src->fd, p, len_bytes, (off_t)off);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (!n) /* cut short since its length was taken */
-			return -ENODATA;
-		p += n;
-		off += (uint64_t)n;
-		len_bytes -= (uint64_t)n;
-	}
-	return 0;
-}
+/* What all kernel images share: choosing the format, the initrd's place and the start structures. Nothing here knows KVM. */
 
 int boot_plan_image(const struct boot_source *src, uint64_t ram_end, struct boot_plan *ret,
 		    struct err *err)
