@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/num.h"
+#include "dirty_fixture.h"
+#include "dirty_log.h"
+
+/*
+ * The combined software and hardware dirty log of kernel/, with groups of several sizes and with the hardware alone. What every tracker owes is in the conformance
+ * suite; here is what only this one can get wrong: exits that do not go down, pages that the processor marked and the kernel dropped.
+ *
+ *   test-arm64-dirty-log present|absent   what this host should have
+ */
+#define WORK_FIRST 1024ULL
+#define WORK_PAGES 4096ULL
+#define PASSES 8u
+
+static uint64_t exits(struct fixture *f)
+{
+	struct vm_exits e = { 0 };
+	struct err err = { 0 };
+
+	must(vm_exits(f->t.vm, &e, &err), &err);
+	return e.exits;
+}
+
+/* In WORK_PAGES; the control page's group and the stop cost a few more, and so do ticks of the host. */
+static void expected_exits(const struct subject *s, uint64_t *ret_least, uint64_t *ret_most)
+{
+	uint64_t faults = 0;
+
+	if (s->backend.accel.mode == DIRTY_ACCEL_OFF)
+		faults = WORK_PAGES;
+	else if (s->backend.accel.group_pages != DIRTY_GROUP_ALL)
+		faults = WORK_PAGES / s->backend.accel.group_pages;
+	*ret_least = faults;
+	*ret_most = faults + MAX(6, faults / 16);
+}
+
+/* The least of a few rounds counts: what is not the log's only adds. */
+static void test_exits(void **state)
+{
+	static struct fixture f;
+	uint64_t first = 0, least = UINT64_MAX, at_least, at_most;
+
+	set_up(&f, state, 1, ONE_REGION);
+	tiny_set_work(&f.t, 0, WORK_FIRST, WORK_PAGES, 1);
+	start_quiet(&f);
+	for (unsigned int round = 0; round < 5; round++) {
+		uint64_t n = exits(&f);
+
+		work(&f, WORK_PAGES);
+		n = exits(&f) - n;
+		collect(&f);
+		assert_exact(&f, WORK_PAGES);
+		send_acc(&f);
+		if (round == 0)
+			first = n;
+		else
+			least = MIN(least, n);
+	}
+	expected_exits(f.subject, &at_least, &at_most);
+	printf("exits backend=\"%s\" pages=%llu first=%" PRIu64 " least=%" PRIu64 "\n",
+	       f.subject->backend.name, WORK_PAGES, first, least);
+	if (least < at_least || least > at_most)
+		fail_msg("%s: %" PRIu64 " exits, %" PRIu64 " to %" PRIu64 " expected",
+			 f.subject->backend.name, least, at_least, at_most);
+	dirty_stop(f.d);
+	tear_down(&f);
+}
+
+/* One page in eight, pages at random, and all of them: what was written is found, and nothing else. */
+static void test_exact(void **state)
+{
+	static const struct {
+		uint64_t mul, steps;
+	} ways[] = { { 8, WORK_PAGES / 8 }, { PERMUTE, 700 }, { 1, WORK_PAGES } };
+	static struct fixture f;
+
+	set_up(&f, state, 2, TWO_REGIONS);
+	start_quiet(&f);
+	for (unsigned int round = 0; round < 3 * ARRAY_LEN(ways); round++) {
+		uint64_t mul = ways[round % ARRAY_LEN(ways)].mul;
+		uint64_t steps = ways[round % ARRAY_LEN(ways)].steps;
+
+		tiny_set_work(&f.t, 0, WORK_FIRST, WORK_PAGES, mul);
+		tiny_set_work(&f.t, 1, HALF - WORK_PAGES / 2, WORK_PAGES, mul);
+		work(&f, steps);
+		collect(&f);
+		assert_exact(&f, steps);
+		send_acc(&f);
+	}
+	dirty_stop(f.d);
+	tear_down(&f);
+}
+
+static bool splits_rearm(const struct fixture *f)
+{
+	return f->d->ops->flags & DIRTY_SPLIT_REARM;
+}
+
+/* Two pages of a word are rearmed; those between them were marked by the processor and nobody has read that yet. */
+static void test_clear_is_exact(void **state)
+{
+	static struct fixture f;
+	struct bitmap ends, want;
+	struct err err = { 0 };
+
+	set_up(&f, state, 1, ONE_REGION);
+	if (!splits_rearm(&f)) {
+		tear_down(&f);
+		skip();
+	}
+	tiny_set_work(&f.t, 0, WORK_FIRST, 64, 1);
+	start_quiet(&f);
+	assert_int_equal(bitmap_init(&ends, RAM_PAGES), 0);
+	bitmap_set(&ends, WORK_FIRST);
+	bitmap_set(&ends, WORK_FIRST + 63);
+	for (unsigned int round = 0; round < 4; round++) {
+		work(&f, 1);
+		collect(&f);
+		assert_exact(&f, 1);
+		work(&f, 63);
+		must(dirty_rearm(f.d, &ends, WORK_FIRST, 64, &err), &err);
+		bitmap_zero(&f.acc);
+		collect(&f);
+		wanted(&f, 63, &want);
+		bitmap_clear(&want, WORK_FIRST + 63);
+		assert_found(&f, &want, false);
+		bitmap_fini(&want);
+		/* Both ends are armed again. */
+		work(&f, 64);
+		collect(&f);
+		assert_exact(&f, 64);
+		send_acc(&f);
+	}
+	bitmap_fini(&ends);
+	dirty_stop(f.d);
+	tear_down(&f);
+}
+
+/* One vCPU writes even pages, which are rearmed all the time, the other one odd pages, which are not: each of them must be in the log. */
+static void test_clear_beside_writes(void **state)
+{
+	static struct fixture f;
+	struct bitmap even;
+	struct err err = { 0 };
+
+	set_up(&f, state, 2, ONE_REGION);
+	if (!splits_rearm(&f)) {
+		tear_down(&f);
+		skip();
+	}
+	assert_int_equal(bitmap_init(&even, RAM_PAGES), 0);
+	for (uint64_t p = WORK_FIRST; p < WORK_FIRST + WORK_PAGES; p += 2)
+		bitmap_set(&even, p);
+	for (unsigned int c = 0; c < 2; c++)
+		tiny_set_work(&f.t, c, WORK_FIRST + c, WORK_PAGES, 2 * PERMUTE);
+	start_quiet(&f);
+	for (uint64_t pass = 1; pass <= 5 * PASSES; pass++) {
+		for (unsigned int c = 0; c < 2; c++)
+			tiny_allow(&f.t, c, pass * WORK_PAGES / 2);
+		run(&f);
+		while (atomic_load(&tiny_control(&f.t, 1)->done) < pass * WORK_PAGES / 2 &&
+		       atomic_load(&f.t.exits) == 0)
+			must(dirty_rearm(f.d, &even, WORK_FIRST, WORK_PAGES, &err), &err);
+		assert_true(tiny_wait_done(&f.t, 0, pass * WORK_PAGES / 2));
+		halt(&f);
+		collect(&f);
+		for (uint64_t p = WORK_FIRST + 1; p < WORK_FIRST + WORK_PAGES; p += 2) {
+			if (!bitmap_test(&f.acc, p))
+				fail_msg("%s: pass %" PRIu64 ": page %" PRIu64 " was lost",
+					 f.subject->backend.name, pass, p);
+		}
+		send_acc(&f);
+	}
+	bitmap_fini(&even);
+	dirty_stop(f.d);
+	tear_down(&f);
+}
+
+/* The kernel takes the guest's mappings away and leaves it the pages: a fork shares all of them for a moment. */
+static void share_with_a_child(void)
+{
+	pid_t child = fork();
+	int status;
+
+	if (child == 0)
+		_exit(0);
+	assert_true(child > 0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+}
+
+static void take_write_access(struct gmem *m)
+{
+	size_t bytes = m->npages << GMEM_PAGE_SHIFT;
+
+	assert_int_equal(mprotect(m->base, bytes, PROT_READ), 0);
+	assert_int_equal(mprotect(m->base, bytes, PROT_READ | PROT_WRITE), 0);
+}
+
+/* What the processor marked is in the mappings alone when they go. */
+static void test_unmap_keeps_pages(void **state)
+{
+	static struct fixture f;
+
+	set_up(&f, state, 1, ONE_REGION);
+	tiny_set_work(&f.t, 0, WORK_FIRST, WORK_PAGES, PERMUTE);
+	start_quiet(&f);
+	for (unsigned int round = 0; round < 6; round++) {
+		uint64_t steps = round < 3 ? WORK_PAGES : 1000;
+
+		work(&f, steps);
+		if (round % 2 == 0)
+			share_with_a_child();
+		else
+			take_write_access(vm_mem(f.t.vm));
+		collect(&f);
+		assert_exact(&f, steps);
+		send_acc(&f);
+	}
+	dirty_stop(f.d);
+	tear_down(&f);
+}
+
+static bool both_done(struct fixture *f, uint64_t n)
+{
+	return atomic_load(&tiny_control(&f->t, 0)->done) >= n &&
+	       atomic_load(&tiny_control(&f->t, 1)->done) >= n;
+}
+
+/*
+ * A pre-copy of two vCPUs that write at random. They stop after a pass, in which each page is written once by each, so that a write that was not found is not
+ * made good by the next.
+ */
+static void precopy(struct fixture *f, void (*disturb)(void))
+{
+	tiny_set_work(&f->t, 0, WORK_FIRST, WORK_PAGES, PERMUTE);
+	tiny_set_work(&f->t, 1, HALF - WORK_PAGES / 2, WORK_PAGES, PERMUTE + 2);
+	start_quiet(f);
+	for (uint64_t pass = 1; pass <= PASSES; pass++) {
+		tiny_allow(&f->t, 0, pass * WORK_PAGES);
+		tiny_allow(&f->t, 1, pass * WORK_PAGES);
+		run(f);
+		do {
+			collect(f);
+			send_acc(f);
+			if (disturb)
+				disturb();
+		} while (!both_done(f, pass * WORK_PAGES) && atomic_load(&f->t.exits) == 0);
+		halt(f);
+		collect(f);
+		send_acc(f);
+		assert_copy_equals_memory(f);
+	}
+	dirty_stop(f->d);
+}
+
+static void test_precopy(void **state)
+{
+	static struct fixture f;
+
+	set_up(&f, state, 2, TWO_REGIONS);
+	precopy(&f, NULL);
+	tear_down(&f);
+}
+
+static void test_precopy_unmapping(void **state)
+{
+	static struct fixture f;
+
+	set_up(&f, state, 2, TWO_REGIONS);
+	precopy(&f, share_with_a_child);
+	tear_down(&f);
+}
+
+/* Logging off and on again: nothing of the attempt before is armed, and nothing is lost. */
+static void test_again(void **state)
+{
+	static struct fixture f;
+
+	set_up(&f, state, 1, ONE_REGION);
+	tiny_set_work(&f.t, 0, WORK_FIRST, WORK_PAGES, PERMUTE);
+	for (unsigned int attempt = 0; attempt < 3; attempt++) {
+		start_quiet(&f);
+		work(&f, 1500);
+		collect(&f);
+		assert_exact(&f, 1500);
+		send_acc(&f);
+		work(&f, 1500); /* marked by the processor, and nobody looks */
+		dirty_stop(f.d);
+		work(&f, 1500);
+		bitmap_zero(&f.acc);
+	}
+	tear_down(&f);
+}
+
+static int run_subject(struct subject *s)
+{
+	const struct CMUnitTest all[] = {
+		cmocka_unit_test_teardown(test_exits, clean_up),
+		cmocka_unit_test_teardown(test_exact, clean_up),
+		cmocka_unit_test_teardown(test_clear_is_exact, clean_up),
+		cmocka_unit_test_teardown(test_clear_beside_writes, clean_up),
+		cmocka_unit_test_teardown(test_unmap_keeps_pages, clean_up),
+		cmocka_unit_test_teardown(test_precopy, clean_up),
+		cmocka_unit_test_teardown(test_precopy_unmapping, clean_up),
+		cmocka_unit_test_teardown(test_again, clean_up),
+	};
+	struct CMUnitTest tests[ARRAY_LEN(all)];
+	size_t n = s->backend.accel.mode == DIRTY_ACCEL_OFF ? 1 : ARRAY_LEN(all);
+
+	for (size_t i = 0; i < n; i++) {
+		tests[i] = all[i];
+		tests[i].initial_state = s;
+	}
+	return _cmocka_run_group_tests(s->backend.name, tests, n, NULL, NULL);
+}
+
+static int run_all(void)
+{
+	static const char *const asks[] = { "off", "on,group=16", "on,group=64", "on,group=512",
+					    "on,group=all" };
+	static const enum dirty_kind kinds[] = { DIRTY_BITMAP, DIRTY_MANUAL };
+	int failed = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(asks) * ARRAY_LEN(kinds); i++) {
+		const char *ask = asks[i / ARRAY_LEN(kinds)];
+		struct subject s = { .backend.kind = kinds[i % ARRAY_LEN(kinds)],
+				     .backing = GMEM_THP };
+		struct err err = { 0 };
+		char name[64];
+
+		snprintf(name, sizeof(name), "%s, %s", dirty_kind_name(s.backend.kind), ask);
+		s.backend.name = name;
+		if (dirty_accel_parse(ask, &s.backend.accel, &err) < 0 ||
+		    try_subject(&s, &err) < 0) {
+			fprintf(stderr, "%s: %s\n", name, err.msg);
+			failed++;
+			continue;
+		}
+		failed += run_subject(&s);
+	}
+	return failed;
+}
+
+int main(int argc, char **argv)
+{
+	bool present = argc == 2 && strcmp(argv[1], "present") == 0;
+	int failed;
+
+	if (!present && (argc != 2 || strcmp(argv[1], "absent") != 0)) {
+		fprintf(stderr, "usage: test-arm64-dirty-log present|absent\n");
+		return 2;
+	}
+	failed = dirty_log_answers(present);
+	if (present)
+		failed += run_all();
+	printf("dirty-log %s failed=%d\n", argv[1], failed);
+	return failed != 0;
+}
