@@ -8,12 +8,18 @@
 #ifndef KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP
 #define KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP 225 /* 6.2 */
 #endif
+#ifndef KVM_CAP_COUNTER_OFFSET
+#define KVM_CAP_COUNTER_OFFSET 227 /* 6.4 */
+#endif
 #ifndef KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE
 #define KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE 228 /* 6.5 */
 #endif
 /* arm64, of this project's own kernel series (kernel/): far above upstream's numbers. Only a KVM_ENABLE_CAP that succeeds proves anything. */
 #ifndef KVM_CAP_ARM_HW_DIRTY_LOG
 #define KVM_CAP_ARM_HW_DIRTY_LOG 0x41524d44
+#endif
+#ifndef KVM_CAP_ARM_SUPPORTED_BLOCK_SIZES
+#define KVM_CAP_ARM_SUPPORTED_BLOCK_SIZES 229 /* 6.5 */
 #endif
 #ifndef KVM_CAP_USER_MEMORY2
 #define KVM_CAP_USER_MEMORY2 231 /* 6.8 */

@@ -30,6 +30,15 @@ struct arch_platform {
 };
 extern const struct arch_platform arch_platform;
 
+/* KVM's capabilities that matter on this architecture alone, for `vmm caps`. */
+struct arch_cap {
+	const char *name; /* "KVM_CAP_XCRS" */
+	uint32_t cap;
+	const char *use;
+};
+extern const struct arch_cap arch_caps[];
+extern const unsigned int arch_ncaps;
+
 /* The regions RAM of @ram_bytes occupies (multiple of 2 MiB or the caller's alignment of 256 KiB); returns the number of regions or -EINVAL. */
 int arch_mem_layout(uint64_t ram_bytes, struct gmem_region regions[GMEM_MAX_REGIONS],
 		    struct err *err);
