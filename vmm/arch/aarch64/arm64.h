@@ -20,7 +20,7 @@ struct arch_vm {
 	int vm_fd;
 	unsigned int ncpus;
 	int gic_fd; /* GICv3; -1: not created yet */
-	int its_fd; /* its ITS; -1: this host's KVM has none */
+	int its_fd; /* its ITS; -1: not created yet */
 	unsigned int nirqs; /* INTIDs of the GIC, a multiple of 32 */
 	struct kvm_vcpu_init
 		init; /* target and features that every vCPU is made with; POWER_OFF comes on top for all but the first */
