@@ -307,6 +307,17 @@ static void test_again(void **state)
 	tear_down(&f);
 }
 
+/* cmocka does not name a group that it runs. */
+static int run_group(const char *name, const struct CMUnitTest *tests, size_t n)
+{
+	int failed;
+
+	printf("group %s\n", name);
+	failed = _cmocka_run_group_tests(name, tests, n, NULL, NULL);
+	printf("end of group cases=%zu failed=%d\n", n, failed);
+	return failed;
+}
+
 static int run_subject(struct subject *s)
 {
 	const struct CMUnitTest all[] = {
@@ -326,7 +337,7 @@ static int run_subject(struct subject *s)
 		tests[i] = all[i];
 		tests[i].initial_state = s;
 	}
-	return _cmocka_run_group_tests(s->backend.name, tests, n, NULL, NULL);
+	return run_group(s->backend.name, tests, n);
 }
 
 static int run_all(void)
@@ -365,7 +376,11 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: test-arm64-dirty-log present|absent\n");
 		return 2;
 	}
+	/* In the order of what comes on stderr. */
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	puts("group answers");
 	failed = dirty_log_answers(present);
+	printf("end of group cases=%u failed=%d\n", DIRTY_LOG_ANSWERS, failed);
 	if (present)
 		failed += run_all();
 	printf("dirty-log %s failed=%d\n", argv[1], failed);

@@ -162,6 +162,7 @@ int dirty_log_answers(bool present)
 		CASE(test_beside_the_ring),     CASE(test_before_the_ring),
 	};
 
+	_Static_assert(ARRAY_LEN(tests) == DIRTY_LOG_ANSWERS, "dirty_log.h knows how many");
 	a.present = present;
 	return _cmocka_run_group_tests("answers", tests, ARRAY_LEN(tests), NULL, NULL);
 }
