@@ -58,6 +58,18 @@ static bool handle_system_event(struct vcpu *v)
 	}
 }
 
+/* arm64: an access outside RAM whose instruction the CPU does not describe, so that only its address is known (KVM_CAP_ARM_NISV_TO_USER). */
+static bool handle_nisv(struct vcpu *v)
+{
+	char text[128];
+
+	snprintf(
+		text, sizeof(text),
+		"access to device address %#llx with an instruction that KVM cannot take apart (syndrome %#llx)",
+		v->run->arm_nisv.fault_ipa, v->run->arm_nisv.esr_iss);
+	return stop_for_good(v, VM_EXIT_ERROR, text);
+}
+
 static const char *suberror_name(uint32_t suberror)
 {
 	switch (suberror) {
@@ -126,9 +138,11 @@ bool vcpu_handle_exit(struct vcpu *v, int run_result)
 		}
 		return stop_for_good(v, VM_EXIT_ERROR, "a dirty ring is full and none is in use");
 	case KVM_EXIT_SHUTDOWN:
-		return stop_for_good(v, VM_EXIT_SHUTDOWN, "triple fault");
+		return stop_for_good(v, VM_EXIT_CRASH, "triple fault");
 	case KVM_EXIT_SYSTEM_EVENT:
 		return handle_system_event(v);
+	case KVM_EXIT_ARM_NISV:
+		return handle_nisv(v);
 	case KVM_EXIT_FAIL_ENTRY:
 		snprintf(text, sizeof(text), "the CPU refused to enter the guest, reason %#llx",
 			 v->run->fail_entry.hardware_entry_failure_reason);

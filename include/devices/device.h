@@ -58,6 +58,24 @@ extern const struct bus_ops
 	power_kbc_bus_ops; /* port 0x64, 1 port: status reads 0, write 0xfe resets */
 extern const struct state_desc power_state;
 
+/* Real-time clock PL031 (Arm DDI 0224) on the host's time. */
+#define RTC_BYTES 0x1000
+struct rtc;
+struct rtc_sink {
+	/* The host's time, seconds since 1970. Any thread, device lock held. */
+	uint64_t (*now_s)(void *opaque);
+	/* Call rtc_tick when that time has come; replaces the time asked for before, 0: not at all. The same. */
+	void (*wake_at)(void *opaque, uint64_t s);
+	void *opaque;
+};
+int rtc_create(const struct irq_pin *irq, const struct rtc_sink *sink, struct rtc **ret,
+	       struct err *err);
+void rtc_destroy(struct rtc *r);
+/* Raises the interrupt if its time has come; too early or once too often does no harm. Any thread. */
+void rtc_tick(struct rtc *r);
+extern const struct bus_ops rtc_bus_ops; /* RTC_BYTES */
+extern const struct state_desc rtc_state;
+
 /* Host side of the console (devices/backend/tty.c): where serial bytes go and come from. "stdio", "file:PATH", "unix:PATH", "pty", "null". */
 struct tty;
 struct tty_input {

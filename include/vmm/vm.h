@@ -18,10 +18,10 @@
 struct vm;
 
 enum vm_exit_reason {
-	VM_EXIT_SHUTDOWN /* triple fault or KVM_SYSTEM_EVENT */,
-	VM_EXIT_RESET,
-	VM_EXIT_CRASH,
-	VM_EXIT_ERROR
+	VM_EXIT_SHUTDOWN, /* the guest powered off */
+	VM_EXIT_RESET, /* it asked for a reset */
+	VM_EXIT_CRASH, /* it says so, or a triple fault */
+	VM_EXIT_ERROR /* KVM or the host */
 };
 
 /* What the machine gives the VM. Accesses come with size 1, 2, 4 or 8; unclaimed reads must fill ones. */
@@ -46,6 +46,7 @@ struct vm_config {
 	struct gmem_config mem;
 	const char *
 		pin; /* "0-1,4": vCPU i runs on the i-th host CPU of the list (wraps); NULL: not pinned */
+	bool no_eager_split; /* arm64: a huge page is split by the guest's first write to it, not when it is rearmed */
 	const struct buf *
 		cpu_model; /* incoming migration: the source's cpu sections (see vm_cpu_model); NULL: this host's default */
 };

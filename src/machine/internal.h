@@ -19,6 +19,7 @@
  * the network. vCPU threads never take it: they leave a note in @guest_end and wake the main loop.
  */
 #define MACHINE_MAX_STATE STATE_MAX_SECTIONS
+#define MACHINE_OWN_STATE 4 /* besides the VM's: serial, power, rtc, run */
 
 enum guest_end { GUEST_RUNS, GUEST_OFF, GUEST_RESET, GUEST_CRASHED, GUEST_ERROR };
 
@@ -38,7 +39,9 @@ struct machine {
 	struct bus pio, mmio;
 	struct tty *tty;
 	struct serial *serial;
-	struct power *power;
+	struct power *power; /* NULL where the platform has none */
+	struct rtc *rtc; /* the same */
+	int rtc_fd; /* its alarm */
 	struct vm *vm; /* receiver: NULL until CONFIG was accepted */
 	struct state_entry *entries;
 	unsigned int nentries;
@@ -50,7 +53,7 @@ struct machine {
 	_Atomic(enum guest_end) guest_end;
 	char guest_text[128]; /* written before guest_end is set, read after */
 
-	/* Keys reach the serial port only while its state is nobody's business but the guest's: not before the VM is here, not once a migration may have captured it. */
+	/* Keys reach the serial port, and alarms the clock, only while its state is nobody's business but the guest's: not before the VM is here, not once a migration may have captured it. */
 	pthread_mutex_t input_lock; /* taken after @lock, never around it */
 	bool input_open;
 
@@ -106,8 +109,15 @@ void machine_section_fill(struct machine *m, struct machine_section *ret);
 /* machine.c: console and devices first, then the VM (a receiver builds it when CONFIG comes). */
 int machine_build_vm(struct machine *m, const struct buf *cpu_model, struct err *err);
 void machine_drop_vm(struct machine *m);
-/* Whether console input reaches the serial port; what comes meanwhile is held. Any thread but a vCPU's. */
+/* Whether console input and alarms reach their devices; what comes meanwhile is held. Any thread but a vCPU's. */
 void machine_open_input(struct machine *m, bool open);
+
+/* rtc.c. destroy: after the vCPU threads' end, half-built or not built at all (rtc_fd -1) too. */
+int machine_build_rtc(struct machine *m, const struct irq_pin *irq, struct bus *bus,
+		      struct err *err);
+void machine_destroy_rtc(struct machine *m);
+/* An alarm that has come, if one has; any thread but a vCPU's. */
+void machine_tick_rtc(struct machine *m);
 
 /* lifecycle.c. Locked versions are called with m->lock held. */
 void machine_emit_state(struct machine *m, enum machine_state state, const char *reason);

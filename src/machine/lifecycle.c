@@ -153,6 +153,8 @@ int machine_power_button(struct machine *m, struct err *err)
 	rc = guard_vcpus(m, STATE_BIT(MACHINE_RUNNING), "press the power button", err);
 	if (!rc && !m->config.kernel_path)
 		rc = err_set(err, -EOPNOTSUPP, "the built-in guest has no power button");
+	else if (!rc && !m->power)
+		rc = err_set(err, -EOPNOTSUPP, "this architecture's machine has no power button");
 	pthread_mutex_unlock(&m->lock);
 	if (!rc)
 		power_button(m->power);

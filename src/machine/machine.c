@@ -54,7 +54,7 @@ static void note_guest_end(struct machine *m, enum guest_end how, const char *te
 static void on_exited(void *opaque, enum vm_exit_reason reason, unsigned int vcpu, const char *text)
 {
 	static const enum guest_end how[] = {
-		[VM_EXIT_SHUTDOWN] = GUEST_CRASHED,
+		[VM_EXIT_SHUTDOWN] = GUEST_OFF,
 		[VM_EXIT_RESET] = GUEST_RESET,
 		[VM_EXIT_CRASH] = GUEST_CRASHED,
 		[VM_EXIT_ERROR] = GUEST_ERROR,
@@ -62,7 +62,8 @@ static void on_exited(void *opaque, enum vm_exit_reason reason, unsigned int vcp
 	char line[128];
 
 	snprintf(line, sizeof(line), "vCPU %u: %s", vcpu, text);
-	note_guest_end(opaque, how[reason], line);
+	note_guest_end(opaque, how[reason],
+		       how[reason] == GUEST_OFF || how[reason] == GUEST_RESET ? NULL : line);
 }
 
 static void on_power(void *opaque, enum power_event event)
@@ -109,13 +110,31 @@ void machine_open_input(struct machine *m, bool open)
 	pthread_mutex_lock(&m->input_lock);
 	m->input_open = open;
 	pthread_mutex_unlock(&m->input_lock);
-	if (open)
-		tty_input_ready(m->tty);
+	if (!open)
+		return;
+	tty_input_ready(m->tty);
+	machine_tick_rtc(m);
 }
 
 static void on_tty_quit(void *opaque)
 {
 	(void)machine_stop(opaque, "quit from the console", NULL);
+}
+
+static int build_power(struct machine *m, struct bus *bus, struct err *err)
+{
+	const struct power_sink sink = { .event = on_power, .opaque = m };
+	const struct irq_pin button_irq = { .set = on_irq,
+					    .opaque = m,
+					    .gsi = arch_platform.power_gsi };
+	int rc = power_create(&button_irq, &sink, &m->power, err);
+
+	if (!rc)
+		rc = bus_add(bus, arch_platform.power_base, POWER_PORT_LEN, &power_bus_ops,
+			     m->power, err);
+	if (!rc && arch_platform.kbc_base)
+		rc = bus_add(&m->pio, arch_platform.kbc_base, 1, &power_kbc_bus_ops, m->power, err);
+	return rc;
 }
 
 static int build_devices(struct machine *m, struct err *err)
@@ -124,28 +143,22 @@ static int build_devices(struct machine *m, struct err *err)
 	const struct serial_sink serial_sink = { .write = on_serial_out,
 						 .input_ready = on_serial_ready,
 						 .opaque = m };
-	const struct power_sink power_sink = { .event = on_power, .opaque = m };
 	const struct irq_pin serial_irq = { .set = on_irq,
 					    .opaque = m,
 					    .gsi = arch_platform.serial_gsi };
-	const struct irq_pin button_irq = { .set = on_irq,
-					    .opaque = m,
-					    .gsi = arch_platform.power_gsi };
+	const struct irq_pin rtc_irq = { .set = on_irq, .opaque = m, .gsi = arch_platform.rtc_gsi };
 	struct bus *bus = arch_platform.mmio ? &m->mmio : &m->pio;
 	int rc;
 
 	rc = serial_create(&serial_irq, &serial_sink, &m->serial, err);
 	if (!rc)
-		rc = power_create(&button_irq, &power_sink, &m->power, err);
-	if (!rc)
 		rc = tty_create(m->config.console, m->loop, &input, &m->tty, err);
 	if (!rc)
 		rc = bus_add(bus, arch_platform.serial_base, 8, &serial_bus_ops, m->serial, err);
-	if (!rc)
-		rc = bus_add(bus, arch_platform.power_base, POWER_PORT_LEN, &power_bus_ops,
-			     m->power, err);
-	if (!rc && arch_platform.kbc_base)
-		rc = bus_add(&m->pio, arch_platform.kbc_base, 1, &power_kbc_bus_ops, m->power, err);
+	if (!rc && arch_platform.power_base)
+		rc = build_power(m, bus, err);
+	if (!rc && arch_platform.rtc_base)
+		rc = machine_build_rtc(m, &rtc_irq, bus, err);
 	if (!rc)
 		tty_set_quit(m->tty, on_tty_quit, m);
 	return rc;
@@ -159,12 +172,15 @@ static int build_entries(struct machine *m, struct err *err)
 	m->entries = calloc(MACHINE_MAX_STATE, sizeof(*m->entries));
 	if (!m->entries)
 		return err_set(err, -ENOMEM, "no memory for the state table");
-	n = vm_state_entries(m->vm, m->entries, MACHINE_MAX_STATE - 3);
-	if (n > MACHINE_MAX_STATE - 3)
+	n = vm_state_entries(m->vm, m->entries, MACHINE_MAX_STATE - MACHINE_OWN_STATE);
+	if (n > MACHINE_MAX_STATE - MACHINE_OWN_STATE)
 		return err_set(err, -E2BIG, "%u state sections, at most %d", n,
-			       MACHINE_MAX_STATE - 3);
+			       MACHINE_MAX_STATE - MACHINE_OWN_STATE);
 	m->entries[n++] = (struct state_entry){ .desc = &serial_state, .dev = m->serial };
-	m->entries[n++] = (struct state_entry){ .desc = &power_state, .dev = m->power };
+	if (m->power)
+		m->entries[n++] = (struct state_entry){ .desc = &power_state, .dev = m->power };
+	if (m->rtc)
+		m->entries[n++] = (struct state_entry){ .desc = &rtc_state, .dev = m->rtc };
 	m->entries[n++] = (struct state_entry){ .desc = &machine_run_desc, .dev = m };
 	m->nentries = n;
 	return 0;
@@ -235,7 +251,7 @@ static int machine_alloc(const struct machine_config *config, struct loop *loop,
 	pthread_cond_init(&m->rate_wake, NULL);
 	pthread_mutex_init(&m->input_lock, NULL);
 	m->loop = loop;
-	m->end_fd = m->guest_fd = m->peer_cancel_fd = m->record_fd = -1;
+	m->end_fd = m->guest_fd = m->peer_cancel_fd = m->record_fd = m->rtc_fd = -1;
 	m->created_ns = clock_mono_ns();
 	m->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	m->guest_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -366,6 +382,7 @@ void machine_destroy(struct machine *m)
 	tty_destroy(m->tty);
 	serial_destroy(m->serial);
 	power_destroy(m->power);
+	machine_destroy_rtc(m);
 	tcp_listener_destroy(m->listener);
 	if (m->guest_fd >= 0)
 		loop_del(m->loop, m->guest_fd);
