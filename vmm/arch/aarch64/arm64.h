@@ -26,6 +26,7 @@ struct arch_vm {
 		init; /* target and features that every vCPU is made with; POWER_OFF comes on top for all but the first */
 	struct arch_vcpu *vcpu[VM_MAX_VCPUS]; /* NULL: not created yet or gone */
 	struct cpu_model *wanted; /* incoming: the source's; NULL: this host's default */
+	struct cpu_model *model; /* what the guest has been given, from arm64_state_ready on */
 };
 
 /* gic.c: makes the GICv3 and the ITS and gives them their addresses; the controllers take vCPUs until arm64_gic_init. -errno with the device named. */
@@ -40,5 +41,8 @@ int arm64_cpu_model_decode(const struct buf *sections, struct cpu_model **ret, s
 void arm64_cpu_model_free(struct cpu_model *model);
 /* @first has been initialised with arch_vm.init and has not run: compares what it is with @model and names a difference (-EOPNOTSUPP). */
 int arm64_cpu_model_check(struct arch_vcpu *first, const struct cpu_model *model, struct err *err);
+/* All vCPUs exist and the interrupt controllers are initialised: compares the rest of arch_vm.wanted and makes it, or what this host gives, arch_vm.model; new guests' counters
+ * start at zero. */
+int arm64_state_ready(struct arch_vm *av, struct err *err);
 
 #endif

@@ -29,6 +29,22 @@ static inline int kvm_arm_vcpu_finalize(int vcpu_fd, int feature, struct err *er
 	return KVM_CALL(vcpu_fd, KVM_ARM_VCPU_FINALIZE, &feature, err);
 }
 
+/* struct kvm_arm_counter_offset, which headers before Linux 6.4 lack */
+struct kvm_arm64_counter_offset {
+	uint64_t counter_offset;
+	uint64_t reserved;
+};
+#define KVM_ARM64_SET_COUNTER_OFFSET _IOW(KVMIO, 0xb5, struct kvm_arm64_counter_offset)
+
+/* VM with KVM_CAP_COUNTER_OFFSET, no vCPU in an ioctl: both counters of all its vCPUs show the host's less @offset; writes of the counters' registers are ignored
+ * from then on. */
+static inline int kvm_arm_set_counter_offset(int vm_fd, uint64_t offset, struct err *err)
+{
+	struct kvm_arm64_counter_offset req = { .counter_offset = offset };
+
+	return KVM_CALL(vm_fd, KVM_ARM64_SET_COUNTER_OFFSET, &req, err);
+}
+
 static inline int kvm_arm_get_vcpu_events(int vcpu_fd, struct kvm_vcpu_events *events,
 					  struct err *err)
 {

@@ -21,7 +21,7 @@ int arch_vcpu_create(struct arch_vm *av, int vcpu_fd, unsigned int index, struct
 	if (index > 0) /* waits for PSCI CPU_ON */
 		init.features[0] |= 1u << KVM_ARM_VCPU_POWER_OFF;
 	r = kvm_arm_vcpu_init(vcpu_fd, &init, err);
-	/* One is enough: KVM gives all vCPUs of a VM the same ID registers but for their number. */
+	/* One is enough to find out early; arm64_state_ready looks at all, for what KVM keeps per vCPU. */
 	if (r == 0 && index == 0 && av->wanted)
 		r = arm64_cpu_model_check(ac, av->wanted, err);
 	if (r < 0) {

@@ -142,7 +142,9 @@ int arch_chips_create(struct arch_vm *av, struct err *err)
 
 int arch_vcpus_ready(struct arch_vm *av, struct err *err)
 {
-	return arm64_gic_init(av, err);
+	int r = arm64_gic_init(av, err);
+
+	return r == 0 ? arm64_state_ready(av, err) : r;
 }
 
 void arch_vm_destroy(struct arch_vm *av)
@@ -151,6 +153,7 @@ void arch_vm_destroy(struct arch_vm *av)
 		return;
 	arm64_gic_destroy(av);
 	arm64_cpu_model_free(av->wanted);
+	arm64_cpu_model_free(av->model);
 	free(av);
 }
 

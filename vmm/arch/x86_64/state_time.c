@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <x86intrin.h>
 
+#include "../../blackout.h"
 #include "base/clock.h"
 #include "base/num.h"
 #include "x86.h"
@@ -11,9 +12,6 @@
  * TSC; the destination moves kvmclock on by the CLOCK_REALTIME that passed, and each TSC by the same time.
  * Where KVM does not tell realtime and TSC of the instant (no master clock), both are read here right after it.
  */
-
-/* A longer blackout than this means that the two hosts' clocks disagree (or that the state was stored): then the guest's time stands still for it. */
-#define MAX_BLACKOUT_NS (600 * NS_PER_S)
 
 int x86_time_probe(struct arch_vm *av, int vcpu_fd, struct err *err)
 {
@@ -88,12 +86,9 @@ static int clock_apply(void *dev, const void *image, struct err *err)
 	const struct clock_image *img = image;
 	struct kvm_clock_data data = { .clock = img->kvmclock_ns };
 	struct clock_image after;
-	uint64_t now = clock_real_ns();
-	uint64_t passed = now > img->realtime_ns ? now - img->realtime_ns : 0;
 	int rc;
 
-	if (passed <= MAX_BLACKOUT_NS)
-		data.clock += passed;
+	data.clock += blackout_ns(img->realtime_ns, clock_real_ns());
 	rc = kvm_set_clock(av->vm_fd, &data, err);
 	if (rc < 0)
 		return rc;
