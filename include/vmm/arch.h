@@ -19,6 +19,7 @@ struct arch_vcpu; /* per vCPU */
 
 /* Where this architecture's machine has its devices; what firmware tables and the guest are told, the composition root must build. */
 struct arch_platform {
+	const char *name; /* what the names of its state sections begin with, before the dot */
 	bool mmio; /* the devices are on the MMIO bus, else on the port bus */
 	uint64_t serial_base;
 	unsigned int serial_gsi;

@@ -87,6 +87,8 @@ int vm_irqfd(struct vm *vm, int eventfd, unsigned int gsi, struct err *err);
  * while it is paused.
  */
 int vm_cpu_model(struct vm *vm, struct buf *out, struct err *err);
+/* Do these cpu sections come from a host of this architecture? -EOPNOTSUPP with both named, -EBADMSG; the first section's name tells. Pure. */
+int vm_check_origin(const void *cpu_model, size_t len_bytes, struct err *err);
 /* Appends at most @max entries; returns how many there are (a count above @max: too small). */
 unsigned int vm_state_entries(struct vm *vm, struct state_entry *entries, unsigned int max);
 

@@ -93,6 +93,9 @@ static int destination_prepare(void *host, const void *config, size_t len_bytes,
 		rc = err_set(err, -EBADMSG, "CONFIG is empty");
 	if (!rc)
 		rc = state_decode(&machine_section_desc, &section, &image, err);
+	/* Ahead of all that differs between architectures, such as where memory is. */
+	if (!rc)
+		rc = vm_check_origin(in.pos, reader_left(&in), err);
 	if (rc)
 		return rc;
 	buf_put(&cpu_model, in.pos, reader_left(&in));

@@ -6,6 +6,7 @@
 
 /* No power block: PSCI is KVM's, and powers off and resets by KVM_EXIT_SYSTEM_EVENT. */
 const struct arch_platform arch_platform = {
+	.name = "arm64",
 	.mmio = true,
 	.serial_base = LAYOUT_SERIAL,
 	.serial_gsi = LAYOUT_SERIAL_GSI,

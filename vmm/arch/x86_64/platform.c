@@ -7,6 +7,7 @@
 #define KBC_COMMAND_PORT 0x64u
 
 const struct arch_platform arch_platform = {
+	.name = "x86",
 	.serial_base = LAYOUT_SERIAL_PORT,
 	.serial_gsi = LAYOUT_SERIAL_GSI,
 	.power_base = LAYOUT_POWER_PORT,
