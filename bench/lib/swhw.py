@@ -38,7 +38,7 @@ def _arguments():
                    f"{', '.join(swhw_nested.HOSTS)}")
     p.add_argument("--not-here", action="store_true", help="measure on the emulated hosts alone")
     p.add_argument("--reload-kvm", action="store_true", help="load KVM's module anew with the accelerator off and on; put back afterwards")
-    p.add_argument("--runs", type=int, help="of each (5; on an emulated host, whose figures repeat, 2)")
+    p.add_argument("--runs", type=int, help="of each (5; on an emulated host 2 or 3)")
     p.add_argument("--quick", action="store_true", help="one small run of each, to see that all works; no figures to keep")
     p.add_argument("--steps", type=_words, default=list(STEPS), help=f"a part of it: {','.join(STEPS)} (all)")
     p.add_argument("--html", metavar="FILE", help="the report in one file (build/bench/sw-vs-hw.html)")
@@ -163,9 +163,11 @@ def _here(a, directory, scratch):
 def _nested(a, name, directory):
     about = swhw_nested.HOSTS[name]
     turns = a.runs or (1 if a.quick else about.turns)
-    argv = swhw_nested.measure_argv(about, a.build, LIB, turns, " ".join(a.steps), QUICK_PATTERNS if a.quick else PATTERNS)
-    _tell(f"sw-vs-hw: booting {about.title}")
+    build = os.path.join(os.path.dirname(a.build), about.build) if about.build else a.build
+    argv = swhw_nested.measure_argv(about, build, LIB, turns, " ".join(a.steps), QUICK_PATTERNS if a.quick else PATTERNS)
     try:
+        argv[1:1] = swhw_nested.kernel_of(about)
+        _tell(f"sw-vs-hw: booting {about.title}")
         status = swhw_nested.run(argv, directory)
         reason = f"ended with status {status}" if status else None
     except BenchError as e:                  # what this host measured until then is kept, and so are the other hosts
@@ -173,7 +175,7 @@ def _nested(a, name, directory):
     collection = swhw_collect.read(directory, name)
     if reason:
         collection["failures"].append({"host_id": name, "setting": "all", "turn": turns, "step": about.command, "reason": reason})
-    host = {"id": name, "title": about.title, "short": about.short, "clock": about.clock, "emulated": True}
+    host = {"id": name, "title": about.title, "short": about.short, "clock": about.clock, "method": about.method, "emulated": True}
     return host, collection, []
 
 

@@ -108,22 +108,24 @@ def _published_table():
 
 def _ratio_table(collection, host):
     """The hardware's figures beside the software's of the same machine, as the published table has them."""
-    pair = collection.pairs(host)
-    if not pair:
+    pairs = collection.pairs(host)
+    if not pairs:
         return None
     rows, workload = [], ""
+    settings = [pairs[0][0], *(hard for _, hard in pairs)]
     for backend in collection.backends(bench=BENCH, host_id=host, pattern=PLAIN):
-        soft, hard = (collection.one(bench=BENCH, host_id=host, setting=s, pattern=PLAIN, backend=backend) for s in pair)
-        if not (soft and hard) or hard["accel"] == "none":
+        soft, *hard = (collection.one(bench=BENCH, host_id=host, setting=s, pattern=PLAIN, backend=backend) for s in settings)
+        if not soft or not all(row and row["accel"] != "none" for row in hard):
             continue
         workload = soft["workload"]
         for figure, words in PLOTTED:
-            if soft[figure] and hard[figure]:
-                rows.append([backend, f"{words} time", figure_text(soft[figure]), figure_text(hard[figure]),
-                             model.three_digits(median(soft[figure]) / median(hard[figure])) if median(hard[figure]) else model.DASH])
+            if soft[figure] and all(row[figure] for row in hard):
+                rows.append([backend, f"{words} time", figure_text(soft[figure]), *(figure_text(row[figure]) for row in hard),
+                             ", ".join(model.three_digits(median(soft[figure]) / median(row[figure])) if median(row[figure]) else model.DASH
+                                       for row in hard)])
     return Table("In the published table's form",
-                 ["backend", "", *(collection.label(host, s) for s in pair), "ratio"], rows, collection.kind(host), left=(1,),
-                 where=collection.workload(host, workload),
+                 ["backend", "", *(collection.label(host, s) for s in settings), "ratio" if len(pairs) == 1 else "ratios"], rows,
+                 collection.kind(host), left=(1,), where=collection.workload(host, workload),
                  note="Dirty memory time: of the iterations in which all pages had been rearmed.")
 
 

@@ -9,7 +9,7 @@ import report_model as model
 import swhw_guests
 import swhw_perf
 from report_model import Report, Section, Table, figure_text
-from swhw_settings import accelerators, why_no_hardware
+from swhw_settings import accelerators, group_of, title_of, why_no_hardware
 from swhw_tables import Collection, is_hardware, median
 
 TITLE = "Dirty tracking: software against hardware"
@@ -18,6 +18,9 @@ PLAIN = {"bench": swhw_perf.BENCH, "pattern": swhw_perf.PLAIN}
 # What is expected of a machine that ran both ways, in words and as a test of the figures.
 SOFT_EXITS = (0.9, 1.5)
 HARD_EXITS = 1 / 64      # about 1/512, and whatever else makes a vCPU leave
+OTHER_EXITS = 1 / 256
+EMULATED_METHOD = ("its clock counts instructions: its times are neither those of the processor it emulates nor of the one it runs on, but they "
+                   "repeat exactly and compare with each other.")
 FIRST_WRITE_TIMES = 10
 QUIET_LOAD = 0.5
 
@@ -26,24 +29,34 @@ def _verdict(met):
     return "yes" if met else "NO"
 
 
-def _pair_checks(collection, host):
+def _expected_exits(setting):
+    """(words, limit) for exits per dirtied page with hardware at work under SETTING. Ticks and the end of a pass are exits as well."""
+    group = group_of(setting)
+    if group is None:
+        return "about 1/512", HARD_EXITS
+    if group == 0:
+        return "next to none", HARD_EXITS
+    return f"about 1/{group}", 1.25 / group + OTHER_EXITS
+
+
+def _pair_checks(collection, host, pair):
     """Rows of the table of expectations, for backends that ran without and with the accelerator on one machine."""
-    pair = collection.pairs(host)
-    if not pair:
-        return []
     title, rows = collection.hosts[host]["short"], []
+    names = [title_of(setting) for setting in pair]
+    words, limit = _expected_exits(pair[1])
     for backend in collection.backends(host_id=host, setting=pair[1], **PLAIN):
         soft, hard = (collection.one(host_id=host, setting=s, backend=backend, **PLAIN) for s in pair)
         if not soft or not is_hardware(hard):
             continue
         exits = [median(row["exits_per_dirtied_page"]) for row in (soft, hard)]
         if None not in exits:
-            rows.append([title, f"{backend}, {pair[0]}: exits per dirtied page", "about 1", model.three_digits(exits[0]),
+            rows.append([title, f"{backend}, {names[0]}: exits per dirtied page", "about 1", model.three_digits(exits[0]),
                          _verdict(SOFT_EXITS[0] <= exits[0] <= SOFT_EXITS[1])])
-            rows.append([title, f"{backend}, {pair[1]}: exits per dirtied page", "about 1/512",
-                         f"{model.three_digits(exits[1])} (1/{1 / exits[1]:.0f})" if exits[1] else "0", _verdict(exits[1] <= HARD_EXITS)])
+            rows.append([title, f"{backend}, {names[1]}: exits per dirtied page", words,
+                         f"{model.three_digits(exits[1])} (1/{1 / exits[1]:.0f})" if exits[1] else "0", _verdict(exits[1] <= limit)])
         costs = [median(row["guest_cost_per_dirtied_page"]) for row in (soft, hard)]
-        if None not in costs and costs[1] > 0:
+        # A group's fault does the work of its pages: only the processor that logs alone is held to be that much cheaper.
+        if None not in costs and costs[1] > 0 and group_of(pair[1]) is None:
             rows.append([title, f"{backend}: a logged page costs the guest", f"{FIRST_WRITE_TIMES} times less or better",
                          f"{costs[0] / costs[1]:.1f} times less", _verdict(costs[0] / costs[1] >= FIRST_WRITE_TIMES)])
     return rows
@@ -76,17 +89,19 @@ def _found_checks(collection, host):
 
 def expectations(collection):
     """The table's rows, all hosts."""
-    return [row for host in collection.hosts for row in _pair_checks(collection, host) + _found_checks(collection, host)]
+    found = []
+    for host in collection.hosts:
+        for pair in collection.pairs(host):
+            found += [row for row in _pair_checks(collection, host, pair) if row not in found]
+        found += _found_checks(collection, host)
+    return found
 
 
-def _pair_sentences(collection, host):
-    pair = collection.pairs(host)
-    if not pair:
-        return
+def _pair_sentences(collection, host, pair):
     for backend in collection.backends(host_id=host, setting=pair[1], **PLAIN):
         soft, hard = (collection.one(host_id=host, setting=s, backend=backend, **PLAIN) for s in pair)
         if soft and is_hardware(hard) and soft["guest_cost_per_dirtied_page"] and hard["guest_cost_per_dirtied_page"]:
-            yield (f"{collection.hosts[host]['title']}, {backend}: with {hard['accel']} a dirtied page costs the guest "
+            yield (f"{collection.hosts[host]['title']}, {backend}: with {collection.label(host, pair[1])} a dirtied page costs the guest "
                    f"{figure_text(hard['guest_cost_per_dirtied_page'])} instead of {figure_text(soft['guest_cost_per_dirtied_page'])}, and "
                    f"{figure_text(hard['exits_per_dirtied_page'])} exits instead of {figure_text(soft['exits_per_dirtied_page'])}.")
 
@@ -94,7 +109,8 @@ def _pair_sentences(collection, host):
 def _summary(collection):
     section = Section("summary", "What came out").add(*_warnings(collection, collection.data.get("host") or {}))
     for host in collection.hosts:
-        section.add(*_pair_sentences(collection, host))
+        for pair in collection.pairs(host):
+            section.add(*_pair_sentences(collection, host, pair))
         if not any(is_hardware(row) for row in collection.of(host_id=host)):
             section.add(_no_hardware_text(collection, host))
     rows = expectations(collection)
@@ -130,7 +146,7 @@ def _hosts(collection):
     section.add(Table("Hosts and settings", ["host", "setting", "kernel", "KVM", "auto picks", "times"], rows,
                       model.FACTS, left=tuple(range(1, 6))))
     section.add(Table("Accelerators, as vmm caps found them", ["host", "settings", "accelerator", "state", "reason"],
-                      [[title, ", ".join("as found" if n == "as-is" else n for n in names), name, state, reason]
+                      [[title, ", ".join(map(title_of, names)), name, state, reason]
                        for (title, name, state, reason), names in found.items()], model.FACTS, left=(1, 2, 3, 4)))
     section.add(*(note for note in collection.data["notes"]))
     return section
@@ -168,10 +184,9 @@ def _method(collection):
     section = Section("method", "How it was measured")
     section.add("Settings, backends and patterns take turns. A figure is the median of the turns, with the least and the greatest in "
                 "brackets where they differ.")
-    if any(host.get("emulated") for host in collection.hosts.values()):
-        section.add("An emulated host has a clock that counts instructions: its times are neither those of the processor it emulates nor "
-                    "of the one it runs on, but they repeat exactly and compare with each other. Counts (exits, pages) are as they would be "
-                    "on hardware.")
+    for host in collection.hosts.values():
+        if host.get("emulated"):
+            section.add(f"{host['title']}: {host.get('method') or EMULATED_METHOD} Counts (exits, pages) are as they would be on hardware.")
     host = collection.data.get("host") or {}
     section.add(f"Program: {host.get('vmm') or 'vmm'}, commit {host.get('commit') or 'unknown'}"
                 f"{', with uncommitted changes' if host.get('uncommitted_changes') else ''}. "

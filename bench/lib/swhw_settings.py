@@ -32,6 +32,10 @@ SWITCHES = (
 # `vmm caps` lists it beside the hardware, but it finds no writes.
 HELPERS = ("eager page split",)
 
+# A setting that is vmm's own option: KVM on arm64 uses the hardware for a VM that asked. It begins with this, and --dirty-accel follows.
+ASKED = "accel="
+COMBINED, ALONE = "arm64-combined-log", "arm64-dbm"
+
 
 class Module:
     """A loaded kernel module and the parameters it was found with."""
@@ -108,9 +112,40 @@ def accelerators(caps):
     return [(item["name"], item["state"], item["reason"]) for item in (caps or {}).get("accelerators", ())]
 
 
-def in_force(caps):
-    """The hardware that finds writes here, by the names that rows and reports have for it: {"intel-pml"}."""
-    return {name.lower().replace(" ", "-") for name, state, _ in accelerators(caps) if state == "present" and name not in HELPERS}
+def asked_of(setting):
+    """What --dirty-accel is under such a setting; None where a setting is KVM's."""
+    return setting.removeprefix(ASKED) if setting.startswith(ASKED) else None
+
+
+def group_of(setting):
+    """Pages of a group, 0 for the hardware alone, None where there are no groups."""
+    _, found, group = setting.rpartition("group=")
+    if asked_of(setting) is None or not found:
+        return None
+    return 0 if group == "all" else int(group)
+
+
+def title_of(setting):
+    """In a report's words."""
+    if setting == "as-is":
+        return "as found"
+    if asked_of(setting) == "off":
+        return "not asked"
+    group = group_of(setting)
+    if group is None:
+        return setting
+    return f"groups of {group}" if group else "no groups, full scan"
+
+
+def in_force(caps, setting="as-is"):
+    """
+    The hardware that finds writes here, by the names that rows and reports have for it: {"intel-pml"}. Of arm64's two ways a VM has the
+    one that it asked for, groups where it did not say.
+    """
+    found = {name.lower().replace(" ", "-") for name, state, _ in accelerators(caps) if state == "present" and name not in HELPERS}
+    if asked_of(setting) == "off":
+        return found - {COMBINED, ALONE}
+    return found - ({COMBINED} if group_of(setting) == 0 else {ALONE})
 
 
 def why_no_hardware(caps):

@@ -5,7 +5,7 @@ timelines, conformance, failures, notes.
 """
 
 import report_model as model
-from swhw_settings import in_force
+from swhw_settings import in_force, title_of
 
 PATTERN_TITLES = {
     "sequential": "one after the other",
@@ -36,7 +36,7 @@ class Collection:
             raise ReportError(f"a row of an unknown host: {row.get('host_id')}")
         if not is_hardware(row):
             return
-        if row["accel"] not in in_force(self.caps(row["host_id"], row["setting"])):
+        if row["accel"] not in in_force(self.caps(row["host_id"], row["setting"]), row["setting"]):
             raise ReportError(f"a hardware row ({row['accel']}) of {row['host_id']}, {row['setting']}, where vmm caps found no such "
                               "accelerator")
 
@@ -80,15 +80,14 @@ class Collection:
 
     def label(self, host_id, setting):
         """"pml=1 (intel-pml)": the setting and the accelerator that was in force for backends on KVM's log, rows or no rows."""
-        accel = " ".join(sorted(in_force(self.caps(host_id, setting)))) or "software"
-        name = "as found" if setting == "as-is" else setting
-        return f"{name} ({accel})"
+        accel = " ".join(sorted(in_force(self.caps(host_id, setting), setting))) or "software"
+        return f"{title_of(setting)} ({accel})"
 
     def pairs(self, host_id):
-        """(software setting, hardware setting) of one machine, or None."""
+        """[(software setting, hardware setting)] of one machine, each of the latter beside the one of the former."""
         hard = [s for s in self.settings(host_id) if any(map(is_hardware, self.of(host_id=host_id, setting=s)))]
         soft = [s for s in self.settings(host_id) if s not in hard]
-        return (soft[0], hard[0]) if soft and hard else None
+        return [(soft[0], s) for s in hard] if soft else []
 
 
 def is_hardware(row):

@@ -4,6 +4,7 @@
 
 import copy
 import html.parser
+import json
 import os
 import re
 import sys
@@ -26,6 +27,7 @@ import report_model as model  # noqa: E402
 import swhw  # noqa: E402
 import swhw_collect  # noqa: E402
 import swhw_report  # noqa: E402
+import swhw_settings  # noqa: E402
 from process import BenchError  # noqa: E402
 from swhw_tables import Collection, ReportError  # noqa: E402
 
@@ -98,7 +100,7 @@ class TestRecorded(TestBase):
         found = Collection(collection())
         self.assertEqual([(row["setting"], row["backend"], row["accel"]) for row in found.rows],
                          [("pml=0", "manual", "none"), ("pml=0", "uffd", "none"), ("pml=1", "manual", "intel-pml"), ("pml=1", "uffd", "none")])
-        self.assertEqual(found.pairs("intel"), ("pml=0", "pml=1"))
+        self.assertEqual(found.pairs("intel"), [("pml=0", "pml=1")])
         self.assertEqual(found.label("intel", "pml=1"), "pml=1 (intel-pml)")
         self.assertEqual(Collection(collection(rows=[])).label("intel", "pml=1"), "pml=1 (intel-pml)", "a setting whose steps failed")
 
@@ -156,6 +158,46 @@ class TestRecorded(TestBase):
         failure = {"host_id": "intel", "setting": "pml=0", "turn": 1, "step": "monitor", "reason": "status 1: no"}
         rows = swhw_report.expectations(Collection(collection(failures=[failure])))
         self.assertIn(["Intel", "pml=0, turn 1: monitor", "ends well", "status 1: no", "NO"], rows)
+
+
+def asked_collection(exits=1 / 60):
+    """The recorded one as if hardware had been asked for by each VM, in groups of 64 and 16."""
+    data = collection()
+    text = json.dumps(data).replace("pml=0", "accel=off").replace("pml=1", "accel=on,group=64").replace("intel-pml", swhw_settings.COMBINED)
+    data = json.loads(text)
+    for item in data["settings"]:
+        item["caps"]["accelerators"] = [{"name": name, "state": "present", "reason": "so it is"} for name in ("arm64 combined log", "arm64 DBM")]
+    for row in data["rows"]:
+        if row["accel"] == swhw_settings.COMBINED:
+            row["exits_per_dirtied_page"] = model.figure_of([exits], "ratio")
+    for key in ("settings", "rows"):
+        data[key] += [other | {"setting": "accel=on,group=16"} for other in data[key] if other["setting"] == "accel=on,group=64"]
+    return data
+
+
+class TestAsked(TestBase):
+    def test_each_group_beside_the_software(self):
+        found = Collection(asked_collection())
+        self.assertEqual(found.pairs("intel"), [("accel=off", "accel=on,group=64"), ("accel=off", "accel=on,group=16")])
+        self.assertEqual(found.label("intel", "accel=off"), "not asked (software)")
+        self.assertEqual(found.label("intel", "accel=on,group=16"), "groups of 16 (arm64-combined-log)")
+
+    def test_each_group_has_its_own_limit(self):
+        for exits, verdicts in ((1 / 60, {"64": "yes", "16": "yes"}), (1 / 20, {"64": "NO", "16": "yes"}), (1 / 8, {"64": "NO", "16": "NO"})):
+            rows = swhw_report.expectations(Collection(asked_collection(exits)))
+            self.assertEqual({row[2].split("/")[1]: row[-1] for row in rows if row[2].startswith("about 1/")}, verdicts)
+            self.assertEqual(sum(row[2] == "about 1" for row in rows), 1, "the software's row is there once")
+
+    def test_the_table_has_a_column_for_each(self):
+        found = tables(self.build(asked_collection()))["In the published table's form"]
+        self.assertEqual(found.header[2:], ["not asked (software)", "groups of 64 (arm64-combined-log)", "groups of 16 (arm64-combined-log)",
+                                          "ratios"])
+
+    def test_a_vm_that_did_not_ask_has_no_hardware_row(self):
+        data = asked_collection()
+        data["rows"][0]["accel"] = swhw_settings.COMBINED
+        with self.assertRaises(ReportError):
+            Collection(data)
 
 
 class TestHonesty(TestBase):

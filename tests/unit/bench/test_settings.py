@@ -137,6 +137,24 @@ class TestPlan(unittest.TestCase):
         self.assertIn("Intel PML: no such thing", swhw_settings.why_no_hardware(caps("kvm_pvm")))
 
 
+class TestAsked(unittest.TestCase):
+    CAPS = {"accelerators": [{"name": name, "state": "present", "reason": ""} for name in ("arm64 combined log", "arm64 DBM", "eager page split")]}
+
+    def test_in_force(self):
+        for setting, found in (("accel=off", set()), ("accel=on,group=16", {swhw_settings.COMBINED}), ("accel=on", {swhw_settings.COMBINED}),
+                               ("accel=on,group=all", {swhw_settings.ALONE}), ("as-is", {swhw_settings.COMBINED})):
+            self.assertEqual(swhw_settings.in_force(self.CAPS, setting), found, setting)
+        self.assertEqual(swhw_settings.in_force({"accelerators": []}, "accel=on,group=16"), set())
+
+    def test_groups(self):
+        self.assertEqual([swhw_settings.group_of(s) for s in ("accel=on,group=16", "accel=on,group=all", "accel=off", "pml=1", "group=16")],
+                         [16, 0, None, None, None])
+
+    def test_titles(self):
+        self.assertEqual([swhw_settings.title_of(s) for s in ("as-is", "accel=off", "accel=on,group=512", "accel=on,group=all", "pml=0")],
+                         ["as found", "not asked", "groups of 512", "no groups, full scan", "pml=0"])
+
+
 class TestReload(unittest.TestCase):
     """The script, with commands that it finds first on its PATH."""
 
