@@ -51,6 +51,14 @@ static int create_dirty(struct vm *vm, const struct vm_config *config, struct er
 	return 0;
 }
 
+/* Takes back what arch_vm_create chose; only arm64's KVM knows of a choice. */
+static int leave_huge_pages(int vm_fd, struct err *err)
+{
+	if (kvm_check_extension(vm_fd, KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE) <= 0)
+		return 0;
+	return kvm_enable_cap(vm_fd, KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE, 0, err);
+}
+
 /* What must exist before the first vCPU: the order is KVM's (api.rst: ring size before vCPUs, interrupt controllers too). */
 static int create_machine(struct vm *vm, const struct vm_config *config, struct err *err)
 {
@@ -78,6 +86,11 @@ static int create_machine(struct vm *vm, const struct vm_config *config, struct 
 	r = gmem_create(&config->mem, &vm->mem, err);
 	if (r < 0)
 		return r;
+	if (config->no_eager_split) {
+		r = leave_huge_pages(vm->fd, err);
+		if (r < 0)
+			return r;
+	}
 	r = create_dirty(vm, config, err);
 	if (r < 0)
 		return r;

@@ -22,15 +22,25 @@ int dirty_uffd_create(struct gmem *mem, struct dirty **ret, struct err *err);
 /* Whether this kernel does what dirty_uffd_create needs, tried on a page: 0, or -EOPNOTSUPP with the reason. */
 int dirty_uffd_probe(struct err *err);
 
-/* log.c: what bitmap and manual have in common, the dirty bitmap that KVM keeps for each memory slot. */
+/* The most entries that a ring may have on this host, KVM's or a VM's @fd: 0, or -EOPNOTSUPP with the reason why there is none that can be trusted. */
+int dirty_ring_probe(int fd, uint32_t *ret_max_entries, struct err *err);
+
+/* log.c: the dirty bitmap that KVM keeps for each memory slot. */
+/* Words for the largest slot's; NULL: out of memory. */
+uint64_t *dirty_log_scratch(const struct gmem *mem);
+/* One KVM_GET_DIRTY_LOG a slot, ORed into @acc. */
+int dirty_log_read(int vm_fd, const struct gmem *mem, uint64_t *scratch, struct bitmap *acc,
+		   struct err *err);
+
+/* What bitmap and manual have in common. */
 struct dirty_log {
 	struct dirty d;
 	int vm_fd;
-	uint64_t *scratch; /* words of the largest slot */
+	uint64_t *scratch;
 };
 int dirty_log_create(const struct dirty_ops *ops, int vm_fd, struct gmem *mem, struct dirty **ret,
 		     struct err *err);
-/* Members of dirty_ops. Collect is one KVM_GET_DIRTY_LOG a slot, ORed into @acc. */
+/* Members of dirty_ops. */
 int dirty_log_start(struct dirty *d, struct err *err);
 int dirty_log_collect(struct dirty *d, struct bitmap *acc, struct err *err);
 void dirty_log_stop(struct dirty *d);

@@ -12,16 +12,39 @@ static struct dirty_log *self(struct dirty *d)
 	return (struct dirty_log *)d;
 }
 
-int dirty_log_create(const struct dirty_ops *ops, int vm_fd, struct gmem *mem, struct dirty **ret,
-		     struct err *err)
+uint64_t *dirty_log_scratch(const struct gmem *mem)
 {
-	struct dirty_log *log = calloc(1, sizeof(*log));
 	uint64_t max = 0;
 
 	for (unsigned int i = 0; i < mem->nregions; i++)
 		max = MAX(max, mem->region[i].len_bytes >> GMEM_PAGE_SHIFT);
+	return calloc(bitmap_nwords(max), sizeof(uint64_t));
+}
+
+int dirty_log_read(int vm_fd, const struct gmem *mem, uint64_t *scratch, struct bitmap *acc,
+		   struct err *err)
+{
+	for (unsigned int i = 0; i < mem->nregions; i++) {
+		const struct gmem_region *region = &mem->region[i];
+		int r = kvm_get_dirty_log(vm_fd, i, scratch, err);
+
+		if (r < 0) {
+			err_prefix(err, "memory slot %u", i);
+			return r;
+		}
+		bitmap_or_words(acc, region->first_page / 64, scratch,
+				bitmap_nwords(region->len_bytes >> GMEM_PAGE_SHIFT));
+	}
+	return 0;
+}
+
+int dirty_log_create(const struct dirty_ops *ops, int vm_fd, struct gmem *mem, struct dirty **ret,
+		     struct err *err)
+{
+	struct dirty_log *log = calloc(1, sizeof(*log));
+
 	if (log)
-		log->scratch = calloc(bitmap_nwords(max), sizeof(uint64_t));
+		log->scratch = dirty_log_scratch(mem);
 	if (!log || !log->scratch) {
 		free(log);
 		return err_set(err, -ENOMEM, "dirty tracking: out of memory");
@@ -40,20 +63,7 @@ int dirty_log_start(struct dirty *d, struct err *err)
 
 int dirty_log_collect(struct dirty *d, struct bitmap *acc, struct err *err)
 {
-	struct dirty_log *log = self(d);
-
-	for (unsigned int i = 0; i < d->mem->nregions; i++) {
-		const struct gmem_region *region = &d->mem->region[i];
-		int r = kvm_get_dirty_log(log->vm_fd, i, log->scratch, err);
-
-		if (r < 0) {
-			err_prefix(err, "memory slot %u", i);
-			return r;
-		}
-		bitmap_or_words(acc, region->first_page / 64, log->scratch,
-				bitmap_nwords(region->len_bytes >> GMEM_PAGE_SHIFT));
-	}
-	return 0;
+	return dirty_log_read(self(d)->vm_fd, d->mem, self(d)->scratch, acc, err);
 }
 
 void dirty_log_stop(struct dirty *d)

@@ -14,6 +14,10 @@
  * KVM's dirty ring (api.rst 8.29): a vCPU pushes each page it dirties into a ring of its own and leaves KVM_RUN when that is nearly full.
  * Harvested entries are re-protected by KVM_RESET_DIRTY_RINGS, always before anybody reads the pages' bytes.
  *
+ * What KVM writes outside any vCPU has no ring to go to. On arm64 those are the tables of the interrupt controller when it is saved; KVM keeps a bitmap for them
+ * where it is asked to before there are slots, and the same bitmap is what makes it map single pages while it logs (arch/arm64/kvm/mmu.c, memslot_is_logging): without it a ring names one
+ * page of 512. finish reads it, last of all: those writes come with the guest stopped, and what wrote them is saved before the last collect.
+ *
  * Lock: rings, pending and broken. A vCPU whose ring is full harvests too, into pending, so that it need not wait for the next collect.
  */
 
@@ -27,6 +31,7 @@ struct dirty_ring {
 	int vm_fd;
 	uint32_t nentries;
 	size_t bytes; /* of one ring */
+	uint64_t *backup; /* room for the backup bitmap of a slot; NULL: this host needs none */
 	pthread_mutex_t lock;
 	unsigned int nrings;
 	struct vcpu_ring rings[VM_MAX_VCPUS];
@@ -141,7 +146,15 @@ static int collect(struct dirty *d, struct bitmap *acc, struct err *err)
 /* The reset is stop's: nothing runs that could need it, and the downtime has no room for it. */
 static int finish(struct dirty *d, struct bitmap *acc, struct err *err)
 {
-	return deliver(d, acc, false, err);
+	struct dirty_ring *r = self(d);
+	int e = deliver(d, acc, false, err);
+
+	if (e == 0 && r->backup) {
+		e = dirty_log_read(r->vm_fd, d->mem, r->backup, acc, err);
+		if (e < 0)
+			err_prefix(err, "backup bitmap of the ring");
+	}
+	return e;
 }
 
 static void ring_full(struct dirty *d)
@@ -190,6 +203,7 @@ static void destroy(struct dirty *d)
 		munmap(r->rings[i].gfns, r->bytes);
 	bitmap_fini(&r->pending);
 	pthread_mutex_destroy(&r->lock);
+	free(r->backup);
 	free(r);
 }
 
@@ -204,48 +218,104 @@ static const struct dirty_ops ops = {
 	.destroy = destroy,
 };
 
-/* ACQ_REL says that the flags are meant for acquire and release accesses; the older capability exists on x86 alone, where every access is one. */
-static int enable_ring(int vm_fd, uint32_t entries, struct err *err)
-{
-	uint64_t bytes = (uint64_t)entries * sizeof(struct kvm_dirty_gfn);
-	uint32_t cap = KVM_CAP_DIRTY_LOG_RING_ACQ_REL;
-	int max = kvm_check_extension(vm_fd, cap);
-	int e;
+/* What a VM has to ask for. */
+struct ring_caps {
+	uint32_t ring; /* KVM_CAP_* */
+	uint32_t max_entries;
+	bool has_backup;
+};
 
-	if (max <= 0) {
-		cap = KVM_CAP_DIRTY_LOG_RING;
-		max = kvm_check_extension(vm_fd, cap);
-	}
-	if (max <= 0)
+/*
+ * ACQ_REL says that the flags are meant for acquire and release accesses. The older capability is offered where every access is one, which is x86 alone; there
+ * KVM writes guest memory on behalf of a vCPU only and has no backup bitmap. A host with neither is refused: where its KVM's own writes go is not known.
+ */
+static int probe(int fd, struct ring_caps *ret, struct err *err)
+{
+	int plain = kvm_check_extension(fd, KVM_CAP_DIRTY_LOG_RING);
+	int acq_rel = kvm_check_extension(fd, KVM_CAP_DIRTY_LOG_RING_ACQ_REL);
+	bool has_backup = kvm_check_extension(fd, KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP) > 0;
+	int bytes = acq_rel > 0 ? acq_rel : plain;
+
+	if (bytes <= 0)
 		return err_set(err, -EOPNOTSUPP,
 			       "dirty tracking ring: KVM_CAP_DIRTY_LOG_RING: not on this host");
-	if (bytes > (uint64_t)max)
-		return err_set(err, -EINVAL, "dirty ring: %u entries, this host has at most %zu",
-			       entries, (size_t)max / sizeof(struct kvm_dirty_gfn));
-	e = kvm_enable_cap(vm_fd, cap, bytes, err);
-	if (e < 0)
-		err_prefix(err, "dirty ring of %u entries", entries);
-	return e;
+	if (plain <= 0 && !has_backup)
+		return err_set(
+			err, -EOPNOTSUPP,
+			"dirty tracking ring: KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP: not on this host, and the ring alone misses writes");
+	*ret = (struct ring_caps){
+		.ring = acq_rel > 0 ? KVM_CAP_DIRTY_LOG_RING_ACQ_REL : KVM_CAP_DIRTY_LOG_RING,
+		.max_entries = (uint32_t)bytes / (uint32_t)sizeof(struct kvm_dirty_gfn),
+		.has_backup = has_backup
+	};
+	return 0;
+}
+
+int dirty_ring_probe(int fd, uint32_t *ret_max_entries, struct err *err)
+{
+	struct ring_caps caps;
+	int r = probe(fd, &caps, err);
+
+	if (r == 0)
+		*ret_max_entries = caps.max_entries;
+	return r;
+}
+
+/* The ring first, then its bitmap, both before memory slots and vCPUs (api.rst 8.29). */
+static int enable_ring(int vm_fd, uint32_t entries, bool *ret_has_backup, struct err *err)
+{
+	struct ring_caps caps;
+	int r = probe(vm_fd, &caps, err);
+
+	if (r < 0)
+		return r;
+	if (entries > caps.max_entries)
+		return err_set(err, -EINVAL, "dirty ring: %u entries, this host has at most %u",
+			       entries, caps.max_entries);
+	r = kvm_enable_cap(vm_fd, caps.ring, entries * sizeof(struct kvm_dirty_gfn), err);
+	if (r < 0)
+		return err_prefix(err, "dirty ring of %u entries", entries), r;
+	if (caps.has_backup)
+		r = kvm_enable_cap(vm_fd, KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP, 0, err);
+	if (r < 0)
+		return err_prefix(err, "backup bitmap of the dirty ring"), r;
+	*ret_has_backup = caps.has_backup;
+	return 0;
+}
+
+static struct dirty_ring *alloc_ring(const struct gmem *mem, bool has_backup)
+{
+	struct dirty_ring *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	if (has_backup)
+		r->backup = dirty_log_scratch(mem);
+	if ((has_backup && !r->backup) || bitmap_init(&r->pending, mem->npages) < 0) {
+		free(r->backup);
+		free(r);
+		return NULL;
+	}
+	return r;
 }
 
 int dirty_ring_create(int vm_fd, struct gmem *mem, uint32_t entries, struct dirty **ret,
 		      struct err *err)
 {
 	struct dirty_ring *r;
+	bool has_backup;
 	int e;
 
 	if (entries < DIRTY_RING_MIN_ENTRIES || (entries & (entries - 1)) != 0)
 		return err_set(err, -EINVAL,
 			       "dirty ring: %u entries is not a power of two from %u on", entries,
 			       DIRTY_RING_MIN_ENTRIES);
-	e = enable_ring(vm_fd, entries, err);
+	e = enable_ring(vm_fd, entries, &has_backup, err);
 	if (e < 0)
 		return e;
-	r = calloc(1, sizeof(*r));
-	if (!r || bitmap_init(&r->pending, mem->npages) < 0) {
-		free(r);
+	r = alloc_ring(mem, has_backup);
+	if (!r)
 		return err_set(err, -ENOMEM, "dirty tracking: out of memory");
-	}
 	r->d.ops = &ops;
 	r->d.mem = mem;
 	r->vm_fd = vm_fd;
