@@ -33,13 +33,14 @@ static void on_pio(void *opaque, uint16_t port, bool is_write, void *data, unsig
 		   unsigned int count)
 {
 	struct tiny *t = opaque;
+	size_t bytes = (size_t)size_bytes * count;
 
-	if (is_write) {
-		if (port == TINY_PASS_PORT)
-			wait_for_pass(t);
+	if (is_write && port == TINY_PASS_PORT)
+		wait_for_pass(t);
+	if (!is_write)
+		memset(data, port == TINY_PORT ? 0x5a : 0xff, bytes);
+	if (is_write || port != TINY_PORT)
 		return;
-	}
-	memset(data, 0x5a, (size_t)size_bytes * count);
 	atomic_fetch_add(&t->port_reads, 1);
 	while (atomic_load(&t->stuck))
 		usleep(1000);
@@ -47,10 +48,7 @@ static void on_pio(void *opaque, uint16_t port, bool is_write, void *data, unsig
 
 static void on_mmio(void *opaque, uint64_t gpa, bool is_write, void *data, unsigned int len_bytes)
 {
-	(void)opaque;
-	(void)gpa;
-	if (!is_write)
-		memset(data, 0xff, len_bytes);
+	on_pio(opaque, (uint16_t)(gpa % GMEM_PAGE_SIZE), is_write, data, len_bytes, 1);
 }
 
 static void on_exit(void *opaque, enum vm_exit_reason reason, unsigned int vcpu, const char *text)
@@ -85,6 +83,10 @@ static int memory_of(const struct tiny_config *config, struct gmem_config *ret, 
 				       (unsigned long long)(TINY_MAX_RAM_BYTES >> 30));
 		sum += ret->region[i].len_bytes;
 	}
+	if (config->walker && sum > TINY_WALKER_MAX_PAGES << 12)
+		return err_set(err, -EINVAL,
+			       "guest memory: more than %llu pages are too many to map singly",
+			       TINY_WALKER_MAX_PAGES);
 	if (ret->region[0].len_bytes < TINY_SETUP_BYTES)
 		return err_set(err, -EINVAL, "guest memory: the first region is too small");
 	return 0;
@@ -99,6 +101,7 @@ int tiny_create(const struct tiny_config *config, struct tiny *t, struct err *er
 				.dirty = config->dirty,
 				.ring_entries = config->ring_entries,
 				.dirty_accel = config->dirty_accel,
+				.no_eager_split = config->no_eager_split,
 				.pin = config->pin };
 	int r;
 
@@ -108,10 +111,10 @@ int tiny_create(const struct tiny_config *config, struct tiny *t, struct err *er
 		r = vm_create(&vc, &client, &t->vm, err);
 	if (r < 0)
 		return r;
-	tiny_arch_load(vm_mem(t->vm), config->program);
+	tiny_arch_load(vm_mem(t->vm), config);
 	for (unsigned int i = 0; r == 0 && i < config->ncpus; i++) {
 		tiny_control(t, i)->cpu = i;
-		r = tiny_arch_set_registers(&t->vm->vcpu[i], err);
+		r = tiny_arch_set_registers(&t->vm->vcpu[i], config, err);
 	}
 	if (r < 0)
 		tiny_destroy(t);
@@ -125,6 +128,15 @@ void tiny_destroy(struct tiny *t)
 	futex_wake_all(&t->pass);
 	vm_destroy(t->vm);
 	t->vm = NULL;
+}
+
+uint64_t tiny_gpa(const struct gmem *m, uint64_t page)
+{
+	for (unsigned int i = m->nregions; i-- > 0;) {
+		if (page >= m->region[i].first_page)
+			return m->region[i].gpa + ((page - m->region[i].first_page) << 12);
+	}
+	return 0;
 }
 
 struct tiny_control *tiny_control(struct tiny *t, unsigned int cpu)

@@ -15,17 +15,21 @@
  * TINY_WORK: step i (from 0 on) writes i + 1 into the first word of page first_page + (i * mul & mask), then stores done = i + 1. It works while done < limit and spins
  * otherwise, so that a test can ask for an exact set of writes. It never exits.
  *
- * TINY_IN: `in` from port TINY_PORT and count, for ever.
+ * TINY_IN: reads a byte from port TINY_PORT and counts, for ever.
  *
- * TINY_PASS: one pass over a range of pages, then a write to a port, which holds the vCPU in the VMM until the next pass is asked for (tiny_pass_run). An exit a pass costs
+ * TINY_PASS: one pass over a range of pages, then a write to port TINY_PASS_PORT, which holds the vCPU in the VMM until the next pass is asked for (tiny_pass_run). An exit a pass costs
  * next to nothing, tells the end of it to the nanosecond and leaves no vCPU spinning beside those that still work.
+ *
+ * A processor that has no ports finds them at the same offsets in a page of MMIO.
  */
 #define TINY_RAM_VA 0x40000000ULL
 #define TINY_WORK_FIRST_PAGE 512 /* pages below hold page tables, control pages and code */
 #define TINY_SETUP_BYTES ((uint64_t)TINY_WORK_FIRST_PAGE << 12)
 #define TINY_CODE_PAGE 4u
 #define TINY_CONTROL_PAGE 16u /* one for each vCPU */
+#define TINY_TABLES_PAGE (TINY_CONTROL_PAGE + 256u) /* page tables, as many as there are */
 #define TINY_MAX_RAM_BYTES (240ULL << 30)
+#define TINY_WALKER_MAX_PAGES (240ULL * 512)
 
 enum tiny_program { TINY_WORK, TINY_IN, TINY_PASS };
 #define TINY_PORT 0x510 /* TINY_IN */
@@ -63,6 +67,10 @@ struct tiny_config {
 	const struct gmem_config *
 		mem; /* instead of these two; the first region holds TINY_SETUP_BYTES or more, lengths are multiples of 2 MiB */
 	const char *pin; /* as in vm_config */
+	bool no_eager_split; /* as in vm_config */
+	/* RAM from TINY_WORK_FIRST_PAGE on is mapped in pages of 4 KiB whose entries say neither accessed nor dirty: the processor's table walk writes that into them, see
+	 * tiny_table_page. At most TINY_WALKER_MAX_PAGES of RAM. */
+	bool walker;
 	enum tiny_program program;
 };
 
@@ -79,7 +87,7 @@ struct tiny {
 	_Atomic uint64_t last_end_ns; /* CLOCK_MONOTONIC, of the last one */
 };
 
-/* 0 or -errno with text; -EOPNOTSUPP where the host lacks what @config asks for. */
+/* 0 or -errno with text; -EOPNOTSUPP where the host or its processor lacks what @config asks for. */
 int tiny_create(const struct tiny_config *config, struct tiny *t, struct err *err);
 void tiny_destroy(struct tiny *t);
 struct tiny_control *tiny_control(struct tiny *t, unsigned int cpu);
@@ -89,7 +97,28 @@ static inline uint64_t tiny_va(uint64_t page)
 	return TINY_RAM_VA + (page << 12);
 }
 
-/* TINY_WORK. vCPU @cpu works on @npages (a power of two) pages from RAM page @first on, in steps of @mul (odd). Before its first run or while it spins. */
+/* Where RAM page @page lies in guest-physical space. */
+uint64_t tiny_gpa(const struct gmem *m, uint64_t page);
+/* The RAM page with the entry that maps RAM page @page, with tiny_config.walker. */
+static inline uint64_t tiny_table_page(uint64_t page)
+{
+	return TINY_TABLES_PAGE + page / 512;
+}
+/* Has KVM itself write a few bytes, at least 8, to the beginning of RAM page @page (its guest-physical address a multiple of 64 KiB). vCPUs stopped. -EOPNOTSUPP
+ * where it has nothing to write. */
+int tiny_kvm_write(struct tiny *t, uint64_t page, struct err *err);
+
+/* TINY_IN: where a vCPU stands that is stopped. */
+struct tiny_in_state {
+	uint64_t counted; /* reads */
+	bool uncounted; /* one more has been made */
+	uint8_t last; /* what it read */
+};
+/* Takes it from the registers, and sets them to what they are, as a migration does. */
+int tiny_in_state(struct tiny *t, unsigned int cpu, struct tiny_in_state *ret, struct err *err);
+
+/* TINY_WORK. vCPU @cpu works on @npages (a power of two) pages from RAM page @first on, in steps of @mul (odd: each page once in @npages
+ * steps). Before its first run or while it spins. */
 void tiny_set_work(struct tiny *t, unsigned int cpu, uint64_t first, uint64_t npages, uint64_t mul);
 /* The page that step @i of vCPU @cpu writes. */
 uint64_t tiny_page(struct tiny *t, unsigned int cpu, uint64_t i);

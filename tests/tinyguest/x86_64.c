@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <linux/kvm_para.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -11,11 +13,12 @@
 #define FIRST_PD_PAGE 3u
 #define TSS_PAGE 8u /* and two more: 104 bytes, then the I/O bitmap */
 #define TSS_IO_BASE 104u
-#define MORE_PD_PAGES (TINY_CONTROL_PAGE + 256u)
 /* Accessed and dirty are set from the start: a processor has no reason to write to these tables. */
 #define PTE_PRESENT_RW_USER 0x27u
 #define PTE_LARGE_DIRTY 0xc0u
-_Static_assert(MORE_PD_PAGES + (TINY_MAX_RAM_BYTES >> 30) - 1 <= TINY_WORK_FIRST_PAGE, "tables");
+#define PTE_NEVER_USED 0x7u /* present, writable, user */
+_Static_assert(TINY_TABLES_PAGE + (TINY_MAX_RAM_BYTES >> 30) - 1 <= TINY_WORK_FIRST_PAGE, "tables");
+_Static_assert(TINY_TABLES_PAGE + TINY_WALKER_MAX_PAGES / 512 <= TINY_WORK_FIRST_PAGE, "tables");
 _Static_assert(VM_MAX_VCPUS <= 256, "control pages");
 
 /* rdi: the control page. */
@@ -40,6 +43,7 @@ asm(".pushsection .rodata\n"
     "	mov $0x510, %edx\n"
     "	xor %ebx, %ebx\n"
     "1:	in %dx, %al\n"
+    "tiny_in_read:\n"
     "	inc %rbx\n"
     "	jmp 1b\n"
     "tiny_in_end:\n"
@@ -86,7 +90,7 @@ asm(".pushsection .rodata\n"
     "tiny_pass_end_of_code:\n"
     ".popsection\n");
 extern const uint8_t tiny_work_start[], tiny_work_end[], tiny_in_start[], tiny_in_end[],
-	tiny_pass_start_of_code[], tiny_pass_end_of_code[];
+	tiny_in_read[], tiny_pass_start_of_code[], tiny_pass_end_of_code[];
 _Static_assert(offsetof(struct tiny_control, done) == 8, "the code above knows it");
 _Static_assert(offsetof(struct tiny_control, first_va) == 32, "the code above knows it");
 _Static_assert(offsetof(struct tiny_control, cpu) == 40, "the code above knows it");
@@ -103,35 +107,37 @@ static const struct {
 	[TINY_PASS] = { tiny_pass_start_of_code, tiny_pass_end_of_code },
 };
 
-static uint64_t page_gpa(const struct gmem *m, uint64_t page)
-{
-	for (unsigned int i = m->nregions; i-- > 0;) {
-		if (page >= m->region[i].first_page)
-			return m->region[i].gpa + ((page - m->region[i].first_page) << 12);
-	}
-	return 0;
-}
-
 static uint64_t *table(struct gmem *m, uint64_t page)
 {
 	return (uint64_t *)(void *)gmem_page(m, page);
 }
 
-void tiny_arch_load(struct gmem *m, enum tiny_program program)
+static void map_singly(struct gmem *m, uint64_t first)
 {
+	for (uint64_t i = 0; i < 512; i++)
+		table(m, tiny_table_page(first))[i] = tiny_gpa(m, first + i) | PTE_NEVER_USED;
+}
+
+void tiny_arch_load(struct gmem *m, const struct tiny_config *config)
+{
+	const uint8_t *code = programs[config->program].code;
+
 	*table(m, PML4_PAGE) = (PDPT_PAGE << 12) | PTE_PRESENT_RW_USER;
 	for (uint64_t p = 0; p < m->npages; p += 512) {
 		uint64_t gib = p >> 18;
-		uint64_t pd = gib == 0 ? FIRST_PD_PAGE : MORE_PD_PAGES + gib - 1;
+		uint64_t pd = gib == 0 ? FIRST_PD_PAGE : TINY_TABLES_PAGE + gib - 1;
+		uint64_t *entry = &table(m, pd)[p / 512 % 512];
 
 		table(m, PDPT_PAGE)[(TINY_RAM_VA >> 30) + gib] = pd << 12 | PTE_PRESENT_RW_USER;
-		table(m, pd)[p / 512 % 512] =
-			page_gpa(m, p) | PTE_LARGE_DIRTY | PTE_PRESENT_RW_USER;
+		*entry = tiny_gpa(m, p) | PTE_LARGE_DIRTY | PTE_PRESENT_RW_USER;
+		if (config->walker && p >= TINY_WORK_FIRST_PAGE) {
+			map_singly(m, p);
+			*entry = tiny_table_page(p) << 12 | PTE_PRESENT_RW_USER;
+		}
 	}
 	/* IOPL does not survive everywhere that user mode runs natively; a bitmap of zeroes allows every port just as well. */
 	*(uint16_t *)(void *)(gmem_page(m, TSS_PAGE) + 102) = TSS_IO_BASE;
-	memcpy(gmem_page(m, TINY_CODE_PAGE), programs[program].code,
-	       (size_t)(programs[program].end - programs[program].code));
+	memcpy(gmem_page(m, TINY_CODE_PAGE), code, (size_t)(programs[config->program].end - code));
 }
 
 static struct kvm_segment user_segment(uint8_t type, uint16_t selector, bool code)
@@ -147,7 +153,7 @@ static struct kvm_segment user_segment(uint8_t type, uint16_t selector, bool cod
 				     .g = 1 };
 }
 
-int tiny_arch_set_registers(struct vcpu *v, struct err *err)
+int tiny_arch_set_registers(struct vcpu *v, const struct tiny_config *config, struct err *err)
 {
 	struct kvm_mp_state running = { .mp_state = KVM_MP_STATE_RUNNABLE };
 	struct kvm_regs regs = {
@@ -178,4 +184,38 @@ int tiny_arch_set_registers(struct vcpu *v, struct err *err)
 	if (r == 0)
 		r = kvm_set_mp_state(v->fd, &running, err);
 	return r;
+}
+
+/* The wall clock of KVM: 12 bytes at the address that the MSR is set to. */
+int tiny_kvm_write(struct tiny *t, uint64_t page, struct err *err)
+{
+	union {
+		struct kvm_msrs head;
+		uint8_t bytes[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
+	} msrs = { .head = { .nmsrs = 1 } };
+	int r;
+
+	msrs.head.entries[0].index = MSR_KVM_WALL_CLOCK_NEW;
+	msrs.head.entries[0].data = tiny_gpa(vm_mem(t->vm), page);
+	r = kvm_set_msrs(t->vm->vcpu[0].fd, &msrs.head, err);
+	if (r == 0)
+		return err_set(err, -EOPNOTSUPP, "this KVM has no wall clock");
+	return r < 0 ? r : 0;
+}
+
+int tiny_in_state(struct tiny *t, unsigned int cpu, struct tiny_in_state *ret, struct err *err)
+{
+	int fd = t->vm->vcpu[cpu].fd;
+	uint64_t read_rip = tiny_va(TINY_CODE_PAGE) + (uint64_t)(tiny_in_read - tiny_in_start);
+	struct kvm_regs regs;
+	int r = kvm_get_regs(fd, &regs, err);
+
+	if (r == 0)
+		r = kvm_set_regs(fd, &regs, err);
+	if (r < 0)
+		return r;
+	*ret = (struct tiny_in_state){ .counted = regs.rbx,
+				       .uncounted = regs.rip == read_rip,
+				       .last = (uint8_t)regs.rax };
+	return 0;
 }

@@ -20,6 +20,7 @@ struct tally {
 	uint64_t missed;
 	uint64_t invented;
 	uint64_t tables; /* found and allowed: see may_be_dirty */
+	unsigned int skipped; /* cases that this host cannot run */
 };
 
 /* One run of the suite. */
@@ -33,6 +34,10 @@ struct fixture;
 struct subject {
 	struct backend backend;
 	enum gmem_backing backing;
+	bool no_eager_split; /* as in vm_config */
+	/* Of a VM with these, found by try_subject. */
+	const char *accel_name;
+	int split_bytes; /* pieces in which huge pages are split when they are rearmed; 0: not, or not the VM's to know */
 	struct tally tally;
 	struct fixture *live; /* set up and not torn down */
 };
@@ -51,13 +56,17 @@ void set_up(struct fixture *f, void **state, unsigned int ncpus, enum layout lay
 /* The same, but nobody has touched it. */
 void set_up_untouched(struct fixture *f, void **state, unsigned int ncpus, enum layout layout,
 		      enum tiny_program program);
+/* As set_up, with tiny_config.walker; skips the case where the processor cannot. */
+void set_up_walker(struct fixture *f, void **state, unsigned int ncpus, enum layout layout);
 /* Every page but those of the set-up gets memory behind it, huge pages where the backing has them. */
 void populate(struct fixture *f);
 void tear_down(struct fixture *f);
 /* cmocka's: tears down what a case that failed left behind. Fixtures are static for that: the case's frame is gone. */
 int clean_up(void **state);
-/* 0, or -EOPNOTSUPP or -ENOMEM with the reason: no such tracker, no such memory here. */
-int try_subject(const struct subject *s, struct err *err);
+/* This host cannot run the case, @err says why. Does not return. */
+void skip_case(struct fixture *f, const struct err *err);
+/* 0; -EOPNOTSUPP or -ENOMEM with the reason: no such tracker, no such memory here; -EINVAL: a VM did not get what it asked for. */
+int try_subject(struct subject *s, struct err *err);
 
 void must(int r, const struct err *err);
 void start(struct fixture *f);
