@@ -154,7 +154,7 @@ static const struct vm_option options[] = {
 	{ "cpus", "N", FOR_RUN, set_cpus, "vCPUs (1)" },
 	{ "mem", "SIZE", FOR_RUN, set_mem, "RAM (256M)" },
 	{ "kernel", "FILE", FOR_RUN, set_kernel,
-	  "PVH ELF, bzImage or vmlinux (the built-in guest)" },
+	  "PVH ELF, bzImage or vmlinux; arm64: Image, also gzip (the built-in guest)" },
 	{ "initrd", "FILE", FOR_RUN, set_initrd, "initial RAM disk" },
 	{ "cmdline", "STRING", FOR_RUN, set_cmdline, "kernel command line" },
 	{ "console", "SPEC", FOR_BOTH, set_console,
