@@ -27,7 +27,7 @@
 /* EL1h, with D, A, I and F masked. */
 #define PSTATE_AT_ENTRY 0x3c5ull
 
-/* A granule's field in ID_AA64MMFR0_EL1 says "not there" by a value of its own (Arm ARM D19.2.64). */
+/* A granule's field in ID_AA64MMFR0_EL1 says "not there" by a value of its own (Arm ARM, ID_AA64MMFR0_EL1). */
 static bool has_granule(uint64_t mmfr0, unsigned int kib)
 {
 	switch (kib) {
