@@ -43,7 +43,7 @@ def _arguments():
         else:
             p.add_argument(flag, action="store_true", help=text)
     p.add_argument("-B", metavar="LIST", help="backends: bitmap, manual, ring, ring,entries=N, uffd (all that the host has)")
-    p.add_argument("--dirty-accel", choices=("auto", "on", "off"), default="auto",
+    p.add_argument("--dirty-accel", metavar="MODE", default="auto",
                    help="hardware beneath the backends (auto); on: those that have none do not run")
     p.add_argument("--runs", type=int, help="of each backend (5)")
     p.add_argument("--quick", action="store_true", help="2 runs of 64M and 3 iterations, unless asked for otherwise; no figures to keep")

@@ -31,7 +31,7 @@ def add_options(parser, runs):
     parser.add_argument("--from", dest="given", default=None, metavar="DIR", help="measure nothing, show such a directory")
     parser.add_argument("--nested", choices=sorted(HOSTS), help="on an emulated host")
     parser.add_argument("--kvm", default="", help="with --nested: settings to load KVM with, such as \"pml=0 pml=1\"")
-    parser.add_argument("--dirty-accel", choices=("auto", "on", "off"), default="auto", help="of vmm run and receive (auto)")
+    parser.add_argument("--dirty-accel", metavar="MODE", default="auto", help="of vmm run and receive (auto)")
     for name in ("--build", "--out"):
         parser.add_argument(name, required=True, help=argparse.SUPPRESS)
 
