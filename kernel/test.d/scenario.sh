@@ -48,11 +48,11 @@ conformance() {
 	grep '^conformance ' /tmp/conformance.out >/tmp/conformance.lines
 	while read -r line; do
 		case $line in
-		*' failed=0 '*' missed=0 '*) ok "$accel: $line" ;;
-		*) not_ok "$accel: $line" ;;
+		*' failed=0 '*' missed=0 '*) ok "$accel $1: $line" ;;
+		*) not_ok "$accel $1: $line" ;;
 		esac
 	done </tmp/conformance.lines
-	check "$accel: the suite ends well (status $status)" [ "$status" -eq 0 ]
+	check "$accel $*: the suite ends well (status $status)" [ "$status" -eq 0 ]
 	[ "$status" -eq 0 ] || grep -v '^\[ RUN\|^\[       OK\|^\[==' /tmp/conformance.out | tail -n 30 | sed 's/^/#   /'
 }
 
@@ -76,6 +76,7 @@ present)
 	caps present
 	dirty_log present
 	conformance on bitmap manual thp 4k
+	conformance on --no-eager-split bitmap manual thp
 	conformance on,group=16 manual thp
 	conformance on,group=512 manual thp
 	conformance on,group=all manual thp

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/num.h"
 #include "dirty_fixture.h"
 #include "dirty_log.h"
@@ -286,6 +287,66 @@ static void test_precopy_unmapping(void **state)
 	tear_down(&f);
 }
 
+/* A pass over pages from WORK_FIRST on that writes some of them, if any; they are found, and get the value. */
+static void pass(struct fixture *f, uint64_t percent, uint64_t seed, struct bitmap *written)
+{
+	struct tiny_pass *p = &tiny_control(&f->t, 0)->pass;
+	struct bitmap plan;
+	struct err err = { 0 };
+	uint64_t ns;
+
+	*p = (struct tiny_pass){ .first_va = tiny_va(WORK_FIRST),
+				 .npages = HUGE_PAGES,
+				 .write_percent = percent,
+				 .seed = seed,
+				 .value = seed };
+	assert_int_equal(bitmap_init(&plan, HUGE_PAGES), 0);
+	tiny_pass_plan(p, &plan);
+	must(tiny_pass_run(&f->t, 60 * NS_PER_S, &ns, &err), &err);
+	collect(f);
+	for (uint64_t i = 0; i < HUGE_PAGES; i++) {
+		if (bitmap_test(&plan, i) && !bitmap_test(&f->acc, WORK_FIRST + i))
+			fail_msg("%s: page %" PRIu64 " was lost", f->subject->backend.name, i);
+	}
+	send_acc(f);
+	bitmap_or(written, &plan);
+	bitmap_fini(&plan);
+}
+
+/* Memory that nobody has written is one page of zeros, mapped read-only many times. Its neighbours are armed; it must not be. */
+static void test_zeros_stay(void **state)
+{
+	static struct fixture f;
+	struct bitmap written;
+	struct gmem *m;
+	struct err err = { 0 };
+
+	set_up_untouched(&f, state, 1, ONE_REGION, TINY_PASS);
+	m = vm_mem(f.t.vm);
+	assert_int_equal(madvise(gmem_page(m, WORK_FIRST), HUGE_PAGES << GMEM_PAGE_SHIFT,
+				 MADV_NOHUGEPAGE),
+			 0);
+	assert_int_equal(bitmap_init(&written, HUGE_PAGES), 0);
+	must(tiny_pass_start(&f.t, &err), &err);
+	start(&f);
+	bitmap_fill(&f.acc);
+	must(dirty_rearm(f.d, &f.acc, 0, RAM_PAGES, &err), &err);
+	bitmap_zero(&f.acc);
+	pass(&f, 0, 1, &written);
+	for (uint64_t seed = 2; seed < 8; seed++)
+		pass(&f, 12, seed / 2,
+		     &written); /* each set twice: the second time its pages are there */
+	for (uint64_t i = 0; i < HUGE_PAGES; i++) {
+		if ((*(uint64_t *)(void *)gmem_page(m, WORK_FIRST + i) != 0) !=
+		    bitmap_test(&written, i))
+			fail_msg("%s: page %" PRIu64 " is not what the guest made of it",
+				 f.subject->backend.name, i);
+	}
+	bitmap_fini(&written);
+	dirty_stop(f.d);
+	tear_down(&f);
+}
+
 /* Logging off and on again: nothing of the attempt before is armed, and nothing is lost. */
 static void test_again(void **state)
 {
@@ -328,6 +389,7 @@ static int run_subject(struct subject *s)
 		cmocka_unit_test_teardown(test_unmap_keeps_pages, clean_up),
 		cmocka_unit_test_teardown(test_precopy, clean_up),
 		cmocka_unit_test_teardown(test_precopy_unmapping, clean_up),
+		cmocka_unit_test_teardown(test_zeros_stay, clean_up),
 		cmocka_unit_test_teardown(test_again, clean_up),
 	};
 	struct CMUnitTest tests[ARRAY_LEN(all)];
