@@ -5,7 +5,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -95,69 +94,4 @@ void test_vm_boot(struct vm *vm)
 	e.phdr[1].p_memsz = sizeof(e.data);
 	if (vm_boot(vm, &boot, &err))
 		fail_msg("%s", err.msg);
-}
-
-uint32_t guest_u32(struct vm *vm, uint64_t gpa)
-{
-	return *(volatile uint32_t *)gmem_ptr(vm_mem(vm), gpa, 4);
-}
-
-uint64_t guest_u64(struct vm *vm, uint64_t gpa)
-{
-	return *(volatile uint64_t *)gmem_ptr(vm_mem(vm), gpa, 8);
-}
-
-void run_until(struct vm *vm, uint64_t gpa, uint32_t above)
-{
-	struct err err = { 0 };
-
-	assert_int_equal(vm_resume(vm, &err), 0);
-	for (unsigned int i = 0; guest_u32(vm, gpa) <= above; i++) {
-		if (i == 10000)
-			fail_msg("the guest's word at 0x%llx stays at %u", (unsigned long long)gpa,
-				 guest_u32(vm, gpa));
-		usleep(1000);
-	}
-	assert_int_equal(vm_pause(vm, &err), 0);
-}
-
-#define MAX_ENTRIES 64u
-void save(struct vm *vm, struct buf *out)
-{
-	struct state_entry entries[MAX_ENTRIES];
-	unsigned int n = vm_state_entries(vm, entries, MAX_ENTRIES);
-	struct err err = { 0 };
-
-	assert_in_range(n, 1, MAX_ENTRIES);
-	buf_clear(out);
-	if (state_save_all(entries, n, out, &err))
-		fail_msg("save: %s", err.msg);
-}
-
-int load(struct vm *vm, const struct buf *state, struct err *err)
-{
-	struct state_entry entries[MAX_ENTRIES];
-	unsigned int n = vm_state_entries(vm, entries, MAX_ENTRIES);
-
-	return state_load_all(entries, n, state->data, state->len_bytes, err);
-}
-
-void copy_memory(struct vm *to, struct vm *from)
-{
-	memcpy(vm_mem(to)->base, vm_mem(from)->base, TEST_RAM_BYTES);
-}
-
-uint8_t *section(struct buf *state, const char *name, uint32_t instance, uint32_t *ret_len)
-{
-	struct reader in = reader_over(state->data, state->len_bytes);
-	struct state_section s;
-
-	while (!state_next_section(&in, &s, NULL)) {
-		if (!strcmp(s.name, name) && s.instance == instance) {
-			*ret_len = s.len_bytes;
-			return state->data + (s.data - state->data);
-		}
-	}
-	fail_msg("no section %s.%u", name, instance);
-	return NULL;
 }

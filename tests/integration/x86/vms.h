@@ -2,12 +2,7 @@
 #ifndef TESTS_INTEGRATION_X86_VMS_H
 #define TESTS_INTEGRATION_X86_VMS_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
-#include "base/buf.h"
-#include "base/state.h"
-#include "vmm/vm.h"
+#include "tests/integration/state_vms.h"
 
 /*
  * VMs of 4 MiB that run a guest of two CPUs, booted as a PVH image. CPU 0 counts at GUEST_BSP_COUNT, reads the TSC each time and counts at GUEST_BACKWARDS how often it
@@ -23,17 +18,5 @@
 /* @cpu_model: NULL or a source's. Returns vm_create's value. */
 int test_vm_create(const struct buf *cpu_model, struct vm **ret, struct err *err);
 void test_vm_boot(struct vm *vm);
-
-uint32_t guest_u32(struct vm *vm, uint64_t gpa);
-uint64_t guest_u64(struct vm *vm, uint64_t gpa);
-/* Runs the VM until the word at @gpa is above @above; fails the test after 10 s. */
-void run_until(struct vm *vm, uint64_t gpa, uint32_t above);
-
-void save(struct vm *vm, struct buf *out);
-int load(struct vm *vm, const struct buf *state, struct err *err);
-void copy_memory(struct vm *to, struct vm *from);
-
-/* The section's bytes in @state (to patch or compare); fails the test when it is not there. */
-uint8_t *section(struct buf *state, const char *name, uint32_t instance, uint32_t *ret_len);
 
 #endif

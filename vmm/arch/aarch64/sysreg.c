@@ -70,7 +70,7 @@ uint32_t arm64_reg_bytes(uint64_t id)
 	return 1u << log2;
 }
 
-/* Linux before 6.4 keeps the physical timer like any other register but does not list it; a guest of ours uses the virtual one. */
+/* KVM offers the physical timer's registers since Linux 6.4; a guest of an older one has done with the virtual timer. */
 bool arm64_reg_may_be_new(uint64_t id)
 {
 	return id == ARM64_PTIMER_CTL || id == ARM64_PTIMER_CVAL;
