@@ -253,7 +253,7 @@ static int probe(int fd, struct ring_caps *ret, struct err *err)
 
 int dirty_ring_probe(int fd, uint32_t *ret_max_entries, struct err *err)
 {
-	struct ring_caps caps;
+	struct ring_caps caps = { 0 };
 	int r = probe(fd, &caps, err);
 
 	if (r == 0)
@@ -264,7 +264,7 @@ int dirty_ring_probe(int fd, uint32_t *ret_max_entries, struct err *err)
 /* The ring first, then its bitmap, both before memory slots and vCPUs (api.rst 8.29). */
 static int enable_ring(int vm_fd, uint32_t entries, bool *ret_has_backup, struct err *err)
 {
-	struct ring_caps caps;
+	struct ring_caps caps = { 0 };
 	int r = probe(vm_fd, &caps, err);
 
 	if (r < 0)
@@ -303,7 +303,7 @@ int dirty_ring_create(int vm_fd, struct gmem *mem, uint32_t entries, struct dirt
 		      struct err *err)
 {
 	struct dirty_ring *r;
-	bool has_backup;
+	bool has_backup = false;
 	int e;
 
 	if (entries < DIRTY_RING_MIN_ENTRIES || (entries & (entries - 1)) != 0)
