@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The image of the built-in guest, an ELF file with a PVH note (docs/spec/guest.md), linked into
- * the program as read-only data. Both symbols are its bounds; the size in bytes is their
- * difference.
+ * The image of the built-in guest (docs/spec/guest.md), an ELF file with a PVH note on x86_64, an
+ * Image on arm64, linked into the program as read-only data. Both symbols are its bounds; the size
+ * in bytes is their difference.
  */
 #ifndef BUILTIN_GUEST_H
 #define BUILTIN_GUEST_H

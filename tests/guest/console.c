@@ -1,16 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The serial port, COM1. Each byte may be an exit to the host of tens of microseconds, string
+ * Lines on the serial port. Each byte may be an exit to the host of tens of microseconds, string
  * output or not, and a line of them would look like a gap of milliseconds. So the lines of the
  * regular reports are queued and leave one byte a step.
  */
 #include "guest.h"
-
-#define UART_IER 1
-#define UART_FCR 2
-#define UART_LCR 3
-#define UART_MCR 4
-#define UART_LSR 5
 
 /*
  * Who prints has the console. It may be free with a queued line half out: whoever takes it next
@@ -21,11 +15,6 @@ enum console_state { CONSOLE_FREE, CONSOLE_TAKEN, CONSOLE_HALF_OUT };
 static uint32_t console_state;
 static struct line queued;
 static size_t queued_out;
-
-static void console_write(const char *s, size_t n)
-{
-	__asm__ volatile("rep outsb" : "+S"(s), "+c"(n) : "d"(UART_PORT) : "memory");
-}
 
 void line_strn(struct line *l, const char *s, size_t n)
 {
@@ -88,14 +77,14 @@ static void console_release(void)
 
 static void console_finish_queued(void)
 {
-	console_write(queued.text + queued_out, queued.len - queued_out);
+	uart_write(queued.text + queued_out, queued.len - queued_out);
 	queued_out = queued.len;
 }
 
 void line_print_unlocked(struct line *l)
 {
 	l->text[l->len++] = '\n';
-	console_write(l->text, l->len);
+	uart_write(l->text, l->len);
 	l->len = 0;
 }
 
@@ -128,7 +117,7 @@ void console_step(void)
 		return;
 	console_take();
 	if (queued_out < queued.len)
-		console_write(queued.text + queued_out++, 1);
+		uart_write(queued.text + queued_out++, 1);
 	console_release();
 }
 
@@ -139,19 +128,4 @@ void console_puts(const char *s)
 	l.len = 0;
 	line_str(&l, s);
 	line_print(&l);
-}
-
-void console_init(void)
-{
-	outb(UART_PORT + UART_LCR, 0x03); /* 8n1, divisor latch off */
-	outb(UART_PORT + UART_FCR, 0x01); /* FIFOs on, an interrupt for each byte */
-	outb(UART_PORT + UART_MCR, 0x0b); /* DTR, RTS, OUT2: interrupts pass */
-	outb(UART_PORT + UART_IER, 0x01); /* received data */
-}
-
-int console_getc(void)
-{
-	if (!(inb(UART_PORT + UART_LSR) & 1))
-		return -1;
-	return inb(UART_PORT);
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The built-in guest: what its files offer one another. All of it runs in ring 3 except
- * trap_fatal(). The command line, the lines printed and the format of a page are specified in
- * docs/spec/guest.md.
+ * The built-in guest: what its files offer one another, whatever the architecture (arch.h). The
+ * command line, the lines printed and the format of a page are specified in docs/spec/guest.md.
  */
 #ifndef GUEST_GUEST_H
 #define GUEST_GUEST_H
@@ -11,7 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "layout.h"
+#include "arch.h"
+#include "area.h"
+#include "boot.h"
 
 #define PAGE_BYTES 4096u
 #define PAGE_WORDS 512u
@@ -20,14 +21,11 @@
 #define POOL_VA (1ull << 39)
 #define CPUS_MAX 255u
 #define BAD_LINES_MAX 16u
-#define CMDLINE_BYTES 2048u
 #define DATA_SLOT_BASE 2u
 #define DATA_SLOTS (PAGE_WORDS - DATA_SLOT_BASE)
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
-
-struct cpu_area;
 
 /* ---- args.c ---- */
 enum fill { FILL_NONE, FILL_ZERO, FILL_RANDOM, FILL_TEXT, FILL_SPARSE };
@@ -47,7 +45,7 @@ struct args {
 	uint64_t rate; /* pages/s or requests/s of all CPUs together, 0 without limit */
 	uint64_t report_ms; /* 0: none */
 	uint64_t tick_hz; /* 0: none */
-	uint64_t tsc_khz; /* 0: find out */
+	uint64_t tsc_khz; /* of cpu_clock(), 0: find out */
 	uint64_t passes; /* 0: without end */
 	uint64_t poke_page; /* POKE_NONE: none */
 	uint64_t poke_word;
@@ -90,13 +88,10 @@ bool console_pending(void);
 /* As line_print() without the lock, for a CPU that may hold it. */
 void line_print_unlocked(struct line *l);
 void console_puts(const char *s);
-void console_init(void);
-/* One byte from the UART, or -1. */
-int console_getc(void);
 
 /* ---- memory.c ---- */
-/* Reads start info, memory map and command line. Nothing else of memory may be written before. */
-bool memory_read_boot_info(uint64_t start_info_pa);
+/* Reads what the loader says. Nothing else of memory may be written before. */
+bool memory_read_boot_info(void);
 const char *memory_cmdline(void);
 /*
  * Takes the areas of the other CPUs and the page tables from just above the image and maps the rest
@@ -106,52 +101,6 @@ bool memory_init(const struct args *args);
 /* Areas of the CPUs 1 to cpus - 1, zeroed, one after the other; NULL with one CPU. */
 struct cpu_area *memory_ap_areas(void);
 uint64_t memory_pool_pages(void);
-
-/* ---- cpu.c ---- */
-enum clock_source { CLOCK_ARG, CLOCK_KVM, CLOCK_LAPIC };
-
-void cpu_init_idt(void);
-void cpu_init_pic(void);
-void cpu_init_lapic(void);
-/* Measures or takes over the frequency of the TSC. */
-void cpu_init_clock(uint64_t tsc_khz);
-uint64_t cpu_tsc_khz(void);
-enum clock_source cpu_clock_source(void);
-/* kvmclock's time in ns, 0 without kvmclock. */
-uint64_t cpu_kvmclock_ns(void);
-void cpu_start_tick(uint64_t hz);
-/* Starts the CPUs 1 to cpus - 1 at ap_main. */
-void cpu_start_others(uint32_t cpus, struct cpu_area *areas);
-void cpu_wake_others(void);
-/* Really halts until an interrupt, unless area->wake is set. */
-void cpu_halt(struct cpu_area *area);
-void cpu_power_off(struct cpu_area *area) __attribute__((noreturn));
-
-static inline uint64_t cpu_tsc(void)
-{
-	uint32_t lo, hi;
-
-	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
-	return (uint64_t)hi << 32 | lo;
-}
-
-static inline void cpu_pause(void)
-{
-	__asm__ volatile("pause" ::: "memory");
-}
-
-static inline void outb(uint16_t port, uint8_t v)
-{
-	__asm__ volatile("outb %0, %1" ::"a"(v), "Nd"(port));
-}
-
-static inline uint8_t inb(uint16_t port)
-{
-	uint8_t v;
-
-	__asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
-	return v;
-}
 
 /* ---- pages.c ---- */
 /*
@@ -283,36 +232,36 @@ struct worker {
 	struct kv_shard kv;
 	uint64_t pages; /* visits, or requests to the store */
 	uint64_t requests_max; /* of this CPU; UINT64_MAX: without end */
-	uint64_t finish_tsc;
+	uint64_t finish_clk;
 	uint64_t bad;
-	uint64_t last_tsc;
-	uint64_t gap_tsc, maxgap_tsc; /* since the last report; since the start */
+	uint64_t last_clk;
+	uint64_t gap_clk, maxgap_clk; /* since the last report; since the start */
 	uint32_t last_ticks;
 	uint32_t request; /* the last one answered */
 	struct verdict found; /* the answer */
-	uint64_t rate_next_tsc; /* when the rate allows the next batch */
+	uint64_t rate_next_clk; /* when the rate allows the next batch */
 };
 
 /*
- * What each CPU owns (offsets: layout.h). Ring 0 sets the first three, finding them from its stack
- * pointer.
+ * What each CPU owns (offsets: area.h). The exception handlers set the first three, finding them
+ * from their stack pointer.
  */
 struct cpu_area {
 	uint32_t wake;
 	uint32_t rx;
 	uint32_t ticks;
-	uint8_t ring0[PAGE_BYTES - 3 * sizeof(uint32_t)]; /* GDT, TSS, stack */
+	uint8_t arch[PAGE_BYTES - 3 * sizeof(uint32_t)]; /* the architecture's tables, stack */
 	union {
 		struct worker worker;
 		uint8_t worker_page[PAGE_BYTES];
 	};
-	uint8_t stack3[AREA_SIZE - 2 * PAGE_BYTES];
+	uint8_t stack[AREA_SIZE - 2 * PAGE_BYTES];
 };
 
-_Static_assert(sizeof(struct cpu_area) == AREA_SIZE, "layout.h");
-_Static_assert(offsetof(struct cpu_area, wake) == AREA_WAKE, "layout.h");
-_Static_assert(offsetof(struct cpu_area, rx) == AREA_RX, "layout.h");
-_Static_assert(offsetof(struct cpu_area, ticks) == AREA_TICKS, "layout.h");
+_Static_assert(sizeof(struct cpu_area) == AREA_SIZE, "area.h");
+_Static_assert(offsetof(struct cpu_area, wake) == AREA_WAKE, "area.h");
+_Static_assert(offsetof(struct cpu_area, rx) == AREA_RX, "area.h");
+_Static_assert(offsetof(struct cpu_area, ticks) == AREA_TICKS, "area.h");
 
 extern struct cpu_area bsp_area;
 /* The worker of CPU `cpu`; its phase says whether it is there. */
@@ -348,7 +297,6 @@ bool request_pending(const struct worker *w);
 bool load_halted(const struct worker *w);
 void bsp_main(struct cpu_area *area) __attribute__((noreturn));
 void ap_main(struct cpu_area *area) __attribute__((noreturn));
-void trap_fatal(const uint64_t *frame, uint64_t cr2) __attribute__((noreturn));
 
 void *memset(void *p, int c, size_t n);
 void *memcpy(void *to, const void *from, size_t n);

@@ -11,21 +11,19 @@
 
 enum request_kind { REQUEST_VERIFY, REQUEST_STOP, REQUEST_SUM };
 
-extern uint64_t boot_start_info;
-
 static struct args args;
 const struct args *guest_args = &args;
-static uint64_t start_tsc;
-static uint64_t work_tsc; /* when the work began */
-static uint64_t next_report_tsc;
+static uint64_t start_clk;
+static uint64_t work_clk; /* when the work began */
+static uint64_t next_report_clk;
 static uint32_t request_seq;
 static uint32_t request_kind;
 static uint32_t halted; /* by the key */
 static bool done; /* all requests= are served */
 
-static inline uint64_t tsc_to_us(uint64_t tsc)
+static inline uint64_t clock_to_us(uint64_t clk)
 {
-	return tsc * 1000 / cpu_tsc_khz();
+	return clk * 1000 / cpu_clock_khz();
 }
 
 struct worker *worker_of(uint32_t cpu)
@@ -73,8 +71,8 @@ static void queue_report(void)
 		 * Its owner may be writing just now: at worst a gap is told twice, or only as part
 		 * of maxgap.
 		 */
-		uint64_t g = __atomic_exchange_n(&w->gap_tsc, 0, __ATOMIC_RELAXED);
-		uint64_t m = __atomic_load_n(&w->maxgap_tsc, __ATOMIC_RELAXED);
+		uint64_t g = __atomic_exchange_n(&w->gap_clk, 0, __ATOMIC_RELAXED);
+		uint64_t m = __atomic_load_n(&w->maxgap_clk, __ATOMIC_RELAXED);
 
 		pages += __atomic_load_n(&w->pages, __ATOMIC_RELAXED);
 		bad += __atomic_load_n(&w->bad, __ATOMIC_RELAXED);
@@ -82,20 +80,19 @@ static void queue_report(void)
 		maxgap = m > maxgap ? m : maxgap;
 	}
 	l.len = 0;
-	line_dec(&l, "vmm-guest: t_ms=", tsc_to_us(cpu_tsc() - start_tsc) / 1000);
+	line_dec(&l, "vmm-guest: t_ms=", clock_to_us(cpu_clock() - start_clk) / 1000);
 	line_dec(&l, args.kv ? " requests=" : " pages=", pages);
 	line_dec(&l, " pass=", worker_of(0)->streams[0].pass);
-	line_dec(&l, " gap_us=", tsc_to_us(gap));
-	line_dec(&l, " maxgap_us=", tsc_to_us(maxgap));
+	line_dec(&l, " gap_us=", clock_to_us(gap));
+	line_dec(&l, " maxgap_us=", clock_to_us(maxgap));
 	line_dec(&l, " bad=", bad);
-	if (cpu_kvmclock_ns())
-		line_dec(&l, " clock_ms=", cpu_kvmclock_ns() / 1000000);
+	if (cpu_host_clock_ns())
+		line_dec(&l, " clock_ms=", cpu_host_clock_ns() / 1000000);
 	line_queue(&l);
 }
 
 static void print_ready(uint64_t ws_pages, uint64_t fill_pages)
 {
-	static const char *const sources[] = { "arg", "kvmclock", "lapic" };
 	struct line l;
 
 	l.len = 0;
@@ -104,10 +101,10 @@ static void print_ready(uint64_t ws_pages, uint64_t fill_pages)
 	line_dec(&l, " ws_pages=", ws_pages);
 	line_dec(&l, " fill_pages=", fill_pages);
 	line_dec(&l, " pool_pages=", memory_pool_pages());
-	line_dec(&l, " tsc_khz=", cpu_tsc_khz());
+	line_dec(&l, " tsc_khz=", cpu_clock_khz());
 	line_str(&l, " clock=");
-	line_str(&l, sources[cpu_clock_source()]);
-	line_dec(&l, " t_ms=", tsc_to_us(cpu_tsc() - start_tsc) / 1000);
+	line_str(&l, cpu_clock_source());
+	line_dec(&l, " t_ms=", clock_to_us(cpu_clock() - start_clk) / 1000);
 	if (args.kv) {
 		line_dec(&l, " keys=", args.keys);
 		line_dec(&l, " value_bytes=", args.value_bytes);
@@ -124,16 +121,16 @@ static void print_done(void)
 	for (uint32_t i = 0; i < args.cpus; i++) {
 		struct worker *w = worker_of(i);
 
-		end = w->finish_tsc > end ? w->finish_tsc : end;
-		maxgap = w->maxgap_tsc > maxgap ? w->maxgap_tsc : maxgap;
+		end = w->finish_clk > end ? w->finish_clk : end;
+		maxgap = w->maxgap_clk > maxgap ? w->maxgap_clk : maxgap;
 	}
-	us = tsc_to_us(end - work_tsc);
+	us = clock_to_us(end - work_clk);
 	l.len = 0;
 	line_dec(&l, "vmm-guest: done requests=", args.requests);
 	line_dec(&l, " elapsed_us=", us);
 	line_dec(&l, " per_s=", us ? args.requests * 1000000 / us : 0);
-	line_dec(&l, " maxgap_us=", tsc_to_us(maxgap));
-	line_dec(&l, " t_ms=", tsc_to_us(end - start_tsc) / 1000);
+	line_dec(&l, " maxgap_us=", clock_to_us(maxgap));
+	line_dec(&l, " t_ms=", clock_to_us(end - start_clk) / 1000);
 	line_print(&l);
 }
 
@@ -161,13 +158,13 @@ static uint32_t ask_all(enum request_kind kind, struct verdict *ret_sum, uint64_
 		cpu_wake_others();
 	answer(self, kind);
 	__atomic_store_n(&self->request, seq, __ATOMIC_RELEASE);
-	start = cpu_tsc();
+	start = cpu_clock();
 	for (uint32_t i = 0; i < args.cpus; i++) {
 		struct worker *w = worker_of(i);
 
 		while (phase_of(i) >= WORKER_READY &&
 		       __atomic_load_n(&w->request, __ATOMIC_ACQUIRE) != seq &&
-		       cpu_tsc() - start < cpu_tsc_khz() * VERIFY_TIMEOUT_MS)
+		       cpu_clock() - start < cpu_clock_khz() * VERIFY_TIMEOUT_MS)
 			cpu_pause();
 		if (phase_of(i) < WORKER_READY ||
 		    __atomic_load_n(&w->request, __ATOMIC_ACQUIRE) != seq)
@@ -180,7 +177,7 @@ static uint32_t ask_all(enum request_kind kind, struct verdict *ret_sum, uint64_
 		sum.sum += w->found.sum;
 		bad += w->bad;
 	}
-	self->last_tsc = cpu_tsc();
+	self->last_clk = cpu_clock();
 	*ret_sum = sum;
 	*ret_bad = bad;
 	return answered;
@@ -203,7 +200,7 @@ static bool verify_all(enum request_kind kind)
 	line_print(&l);
 	if (answered != args.cpus)
 		console_puts("vmm-guest: note a CPU took no part in the verification");
-	worker_of(0)->last_tsc = cpu_tsc();
+	worker_of(0)->last_clk = cpu_clock();
 	return !bad && answered == args.cpus;
 }
 
@@ -221,7 +218,7 @@ static void print_sum(void)
 	line_dec(&l, "vmm-guest: ram pages=", sum.pages);
 	line_hex(&l, " sum=", sum.sum);
 	line_print(&l);
-	worker_of(0)->last_tsc = cpu_tsc();
+	worker_of(0)->last_clk = cpu_clock();
 }
 
 static void halt_or_go_on(void)
@@ -232,7 +229,7 @@ static void halt_or_go_on(void)
 	if (!halt && args.cpus > 1)
 		cpu_wake_others();
 	console_puts(halt ? "vmm-guest: halted" : "vmm-guest: goes on");
-	worker_of(0)->last_tsc = cpu_tsc();
+	worker_of(0)->last_clk = cpu_clock();
 }
 
 static __attribute__((noreturn)) void finish(bool pass)
@@ -259,8 +256,8 @@ static void handle_byte(int c)
 		break;
 	case 'g':
 		for (uint32_t i = 0; i < args.cpus; i++) {
-			__atomic_store_n(&worker_of(i)->gap_tsc, 0, __ATOMIC_RELAXED);
-			__atomic_store_n(&worker_of(i)->maxgap_tsc, 0, __ATOMIC_RELAXED);
+			__atomic_store_n(&worker_of(i)->gap_clk, 0, __ATOMIC_RELAXED);
+			__atomic_store_n(&worker_of(i)->maxgap_clk, 0, __ATOMIC_RELAXED);
 		}
 		break;
 	case 'r':
@@ -281,7 +278,7 @@ static void handle_input(struct cpu_area *area)
 {
 	__atomic_store_n(&area->rx, 0, __ATOMIC_SEQ_CST);
 	for (uint32_t i = 0; i < INPUT_BYTES_MAX; i++) {
-		int c = console_getc();
+		int c = uart_getc();
 
 		if (c < 0)
 			return;
@@ -297,9 +294,9 @@ static void bsp_poll(struct worker *w)
 	console_step();
 	if (unlikely(__atomic_load_n(&w->area->rx, __ATOMIC_SEQ_CST)))
 		handle_input(w->area);
-	if (unlikely(args.report_ms && w->last_tsc >= next_report_tsc)) {
+	if (unlikely(args.report_ms && w->last_clk >= next_report_clk)) {
 		queue_report();
-		next_report_tsc = cpu_tsc() + args.report_ms * cpu_tsc_khz();
+		next_report_clk = cpu_clock() + args.report_ms * cpu_clock_khz();
 	}
 	if (unlikely(w->phase == WORKER_FINISHED && !done &&
 		     cpus_in(WORKER_FINISHED) == args.cpus)) {
@@ -342,10 +339,10 @@ static bool divide_pool(uint64_t *ret_ws_pages, uint64_t *ret_fill_pages)
 
 static void wait_for_others(void)
 {
-	uint64_t start = cpu_tsc();
+	uint64_t start = cpu_clock();
 
 	while (cpus_in(WORKER_ARRIVED) < args.cpus &&
-	       cpu_tsc() - start < cpu_tsc_khz() * ARRIVE_TIMEOUT_MS)
+	       cpu_clock() - start < cpu_clock_khz() * ARRIVE_TIMEOUT_MS)
 		cpu_pause();
 	while (cpus_in(WORKER_READY) < cpus_in(WORKER_ARRIVED))
 		cpu_pause();
@@ -356,13 +353,13 @@ void bsp_main(struct cpu_area *area)
 	struct worker *w = &area->worker;
 	uint64_t ws_pages, fill_pages;
 
-	start_tsc = cpu_tsc();
+	start_clk = cpu_clock();
 	console_puts("vmm-guest: hello");
-	cpu_init_idt();
-	if (!memory_read_boot_info(boot_start_info) || !args_parse(&args, memory_cmdline()) ||
+	cpu_init_shared();
+	if (!memory_read_boot_info() || !args_parse(&args, memory_cmdline()) ||
 	    !memory_init(&args) || !divide_pool(&ws_pages, &fill_pages))
 		finish(false);
-	cpu_init_lapic();
+	cpu_init_local();
 	cpu_init_clock(args.tsc_khz);
 	pages_init(args.fill);
 	work_init(&args, ws_pages, fill_pages);
@@ -371,13 +368,12 @@ void bsp_main(struct cpu_area *area)
 	w->phase = WORKER_ARRIVED;
 	work_start(w, area, 0);
 	w->phase = WORKER_READY;
-	cpu_init_pic();
-	console_init();
+	uart_init();
 	wait_for_others();
 	print_ready(ws_pages, fill_pages);
-	w->last_tsc = cpu_tsc();
-	work_tsc = w->last_tsc;
-	next_report_tsc = w->last_tsc + args.report_ms * cpu_tsc_khz();
+	w->last_clk = cpu_clock();
+	work_clk = w->last_clk;
+	next_report_clk = w->last_clk + args.report_ms * cpu_clock_khz();
 	for (;;) {
 		work_step(w);
 		bsp_poll(w);
@@ -389,7 +385,7 @@ void ap_main(struct cpu_area *area)
 	struct worker *w = &area->worker;
 	uint32_t cpu = (uint32_t)(area - memory_ap_areas()) + 1;
 
-	cpu_init_lapic();
+	cpu_init_local();
 	__atomic_store_n(&w->phase, WORKER_ARRIVED, __ATOMIC_RELEASE);
 	work_start(w, area, cpu);
 	__atomic_store_n(&w->phase, WORKER_READY, __ATOMIC_RELEASE);
@@ -407,20 +403,4 @@ void ap_main(struct cpu_area *area)
 		}
 		work_step(w);
 	}
-}
-
-/* Ring 0. frame: vector, error code, rip, cs, rflags, rsp, ss. The CPU stays here. */
-void trap_fatal(const uint64_t *frame, uint64_t cr2)
-{
-	struct line l;
-
-	l.len = 0;
-	line_dec(&l, "vmm-guest: TRAP vector=", frame[0]);
-	line_hex(&l, " error=", frame[1]);
-	line_hex(&l, " rip=", frame[2]);
-	line_hex(&l, " rsp=", frame[5]);
-	line_hex(&l, " cr2=", cr2);
-	line_print_unlocked(&l);
-	for (;;)
-		__asm__ volatile("cli; hlt");
 }

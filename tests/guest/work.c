@@ -16,7 +16,7 @@ static enum pattern pattern;
 static uint32_t cpus;
 static uint32_t batch_pages;
 static uint64_t ws_total, fill_total;
-static uint64_t rate_tsc_per_page_q8; /* or per request; of one CPU, 0 without limit */
+static uint64_t rate_clk_per_page_q8; /* or per request; of one CPU, 0 without limit */
 static bool halts;
 static bool serves; /* the store, instead of visits */
 
@@ -34,7 +34,7 @@ void work_init(const struct args *args, uint64_t ws_pages, uint64_t fill_pages)
 
 		if (slice < batch_pages)
 			batch_pages = slice < 1 ? 1 : (uint32_t)slice;
-		rate_tsc_per_page_q8 = (cpu_tsc_khz() * 1000 * cpus << 8) / args->rate;
+		rate_clk_per_page_q8 = (cpu_clock_khz() * 1000 * cpus << 8) / args->rate;
 	}
 }
 
@@ -99,7 +99,7 @@ static uint32_t serve_requests(struct worker *w, struct stream *s, uint32_t n)
 
 	n = kv_batch(w, s, left < n ? (uint32_t)left : n);
 	if (left == n) {
-		w->finish_tsc = cpu_tsc();
+		w->finish_clk = cpu_clock();
 		__atomic_store_n(&w->phase, WORKER_FINISHED, __ATOMIC_RELEASE);
 	}
 	return n;
@@ -165,19 +165,19 @@ void work_start(struct worker *w, struct cpu_area *area, uint32_t cpu)
 	poke(w->fill_first, w->fill_count);
 	if (halts && guest_args->tick_hz)
 		cpu_start_tick(guest_args->tick_hz);
-	w->last_tsc = cpu_tsc();
-	w->rate_next_tsc = w->last_tsc;
+	w->last_clk = cpu_clock();
+	w->rate_next_clk = w->last_clk;
 }
 
 static void note_gap(struct worker *w, uint64_t now)
 {
-	uint64_t gap = now - w->last_tsc;
+	uint64_t gap = now - w->last_clk;
 
-	w->last_tsc = now;
-	if (unlikely(gap > w->gap_tsc)) {
-		w->gap_tsc = gap;
-		if (gap > w->maxgap_tsc)
-			w->maxgap_tsc = gap;
+	w->last_clk = now;
+	if (unlikely(gap > w->gap_clk)) {
+		w->gap_clk = gap;
+		if (gap > w->maxgap_clk)
+			w->maxgap_clk = gap;
 	}
 }
 
@@ -195,14 +195,14 @@ static void step_halted(struct worker *w)
 		cpu_halt(w->area);
 	if (!halts) {
 		/* Time in which there was nothing to do is no gap, and no backlog either. */
-		w->last_tsc = cpu_tsc();
-		w->rate_next_tsc = w->last_tsc;
+		w->last_clk = cpu_clock();
+		w->rate_next_clk = w->last_clk;
 		return;
 	}
 	ticks = __atomic_load_n(&w->area->ticks, __ATOMIC_RELAXED);
 	if (ticks != w->last_ticks) {
 		w->last_ticks = ticks;
-		note_gap(w, cpu_tsc());
+		note_gap(w, cpu_clock());
 	}
 }
 
@@ -215,19 +215,19 @@ void work_step(struct worker *w)
 		step_halted(w);
 		return;
 	}
-	now = cpu_tsc();
+	now = cpu_clock();
 	note_gap(w, now);
-	if (w->phase == WORKER_FINISHED || (rate_tsc_per_page_q8 && now < w->rate_next_tsc)) {
+	if (w->phase == WORKER_FINISHED || (rate_clk_per_page_q8 && now < w->rate_next_clk)) {
 		cpu_pause();
 		return;
 	}
 	n = work_batch(w);
-	if (rate_tsc_per_page_q8) {
-		uint64_t backlog = cpu_tsc_khz() * RATE_BACKLOG_MS;
+	if (rate_clk_per_page_q8) {
+		uint64_t backlog = cpu_clock_khz() * RATE_BACKLOG_MS;
 
-		w->rate_next_tsc += n * rate_tsc_per_page_q8 >> 8;
-		if (now > w->rate_next_tsc + backlog)
-			w->rate_next_tsc = now - backlog;
+		w->rate_next_clk += n * rate_clk_per_page_q8 >> 8;
+		if (now > w->rate_next_clk + backlog)
+			w->rate_next_clk = now - backlog;
 	}
 }
 
@@ -257,7 +257,7 @@ void work_verify(struct worker *w)
 	}
 	pages_verify_filled(w->cpu, w->fill_first, w->fill_count, &w->found);
 	w->bad += w->found.bad;
-	w->last_tsc = cpu_tsc();
+	w->last_clk = cpu_clock();
 }
 
 void work_sum(struct worker *w)
@@ -267,5 +267,5 @@ void work_sum(struct worker *w)
 
 	w->found = (struct verdict){ .pages = part_of(pages, w->cpu) };
 	w->found.sum = pages_sum(first, w->found.pages);
-	w->last_tsc = cpu_tsc();
+	w->last_clk = cpu_clock();
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Interrupts, clocks and the other CPUs, all from ring 3: the IDT is memory, the 8259 is ports that
- * the TSS opens, the local APIC is memory-mapped (xAPIC) and its page is open to ring 3.
+ * Interrupts, clocks and the other CPUs, all from ring 3: the IDT is memory, the local APIC is
+ * memory-mapped (xAPIC) and its page is open to ring 3.
  */
 #include "guest.h"
+#include "layout.h"
 
 #define LAPIC_SPURIOUS 0x0f0
 #define LAPIC_ICR 0x300
@@ -52,9 +53,10 @@ extern uint64_t boot_ap_areas;
 extern uint32_t boot_ap_limit;
 extern const char ap_trampoline[], ap_trampoline_end[];
 extern void irq_uart(void), irq_tick(void), irq_wake(void), irq_ignore(void);
+void trap_fatal(const uint64_t *frame, uint64_t cr2) __attribute__((noreturn));
 
 static uint64_t tsc_khz;
-static enum clock_source source;
+static const char *clock_source;
 
 static void lapic_write(uint32_t reg, uint32_t v)
 {
@@ -77,7 +79,7 @@ static void set_gate(uint32_t vector, uint64_t entry)
 	};
 }
 
-void cpu_init_idt(void)
+void cpu_init_shared(void)
 {
 	for (uint32_t v = 0; v < 32; v++)
 		set_gate(v, trap_table[v]);
@@ -89,22 +91,7 @@ void cpu_init_idt(void)
 	set_gate(VEC_SPURIOUS, (uint64_t)irq_ignore);
 }
 
-/* Vectors from VEC_PIC on, the UART's line open, nothing else. */
-void cpu_init_pic(void)
-{
-	outb(0x20, 0x11);
-	outb(0x21, VEC_PIC);
-	outb(0x21, 0x04);
-	outb(0x21, 0x01);
-	outb(0xa0, 0x11);
-	outb(0xa1, VEC_PIC + 8);
-	outb(0xa1, 0x02);
-	outb(0xa1, 0x01);
-	outb(0x21, 0xff & ~(1 << 4));
-	outb(0xa1, 0xff);
-}
-
-void cpu_init_lapic(void)
+void cpu_init_local(void)
 {
 	lapic_write(LAPIC_SPURIOUS, 0x100 | VEC_SPURIOUS);
 }
@@ -130,11 +117,11 @@ static uint64_t khz_from_lapic(void)
 	lapic_write(LAPIC_LVT_TIMER, LAPIC_MASKED);
 	lapic_write(LAPIC_TIMER_COUNT, UINT32_MAX);
 	first = lapic_read(LAPIC_TIMER_NOW);
-	start = cpu_tsc();
+	start = cpu_clock();
 	do {
 		now = lapic_read(LAPIC_TIMER_NOW);
 	} while (first - now < LAPIC_TIMER_HZ / 100);
-	start = cpu_tsc() - start;
+	start = cpu_clock() - start;
 	lapic_write(LAPIC_TIMER_COUNT, 0);
 	return start * (LAPIC_TIMER_HZ / 1000) / (first - now);
 }
@@ -144,30 +131,30 @@ void cpu_init_clock(uint64_t given_khz)
 	/* The 8259 reaches the BSP through LINT0. */
 	lapic_write(LAPIC_LVT_LINT0, LAPIC_EXTINT);
 	tsc_khz = given_khz;
-	source = CLOCK_ARG;
+	clock_source = "arg";
 	if (!tsc_khz) {
 		tsc_khz = khz_from_kvmclock();
-		source = CLOCK_KVM;
+		clock_source = "kvmclock";
 	}
 	if (!tsc_khz) {
 		tsc_khz = khz_from_lapic();
-		source = CLOCK_LAPIC;
+		clock_source = "lapic";
 	}
 	if (!tsc_khz)
 		tsc_khz = 1;
 }
 
-uint64_t cpu_tsc_khz(void)
+uint64_t cpu_clock_khz(void)
 {
 	return tsc_khz;
 }
 
-enum clock_source cpu_clock_source(void)
+const char *cpu_clock_source(void)
 {
-	return source;
+	return clock_source;
 }
 
-uint64_t cpu_kvmclock_ns(void)
+uint64_t cpu_host_clock_ns(void)
 {
 	uint64_t delta, ns;
 	uint32_t version;
@@ -177,7 +164,7 @@ uint64_t cpu_kvmclock_ns(void)
 	do {
 		version = boot_pvclock.version & ~1u;
 		__asm__ volatile("lfence" ::: "memory");
-		delta = cpu_tsc() - boot_pvclock.tsc_timestamp;
+		delta = cpu_clock() - boot_pvclock.tsc_timestamp;
 		if (boot_pvclock.tsc_shift < 0)
 			delta >>= -boot_pvclock.tsc_shift;
 		else
@@ -198,9 +185,9 @@ void cpu_start_tick(uint64_t hz)
 
 static void delay_us(uint64_t us)
 {
-	uint64_t start = cpu_tsc();
+	uint64_t start = cpu_clock();
 
-	while (cpu_tsc() - start < us * tsc_khz / 1000)
+	while (cpu_clock() - start < us * tsc_khz / 1000)
 		cpu_pause();
 }
 
@@ -214,7 +201,7 @@ static void init_area(struct cpu_area *of)
 	uint64_t tss = (uint64_t)area + AREA_TSS;
 	uint64_t desc =
 		(tss & 0xffffff) << 16 | (tss >> 24 & 0xff) << 56 | 0x0000890000000000 | TSS_LIMIT;
-	uint64_t rsp0 = (uint64_t)area + AREA_STACK0;
+	uint64_t rsp0 = (uint64_t)area + AREA_STACK_TRAP;
 	uint64_t gdt = (uint64_t)area + AREA_GDT;
 
 	memcpy(area + AREA_GDT, (char *)&bsp_area + AREA_GDT, AREA_TSS - AREA_GDT + TSS_LIMIT + 1);
@@ -259,4 +246,20 @@ void cpu_power_off(struct cpu_area *area)
 		area->wake = 0;
 		cpu_halt(area);
 	}
+}
+
+/* Ring 0. frame: vector, error code, rip, cs, rflags, rsp, ss. The CPU stays here. */
+void trap_fatal(const uint64_t *frame, uint64_t cr2)
+{
+	struct line l;
+
+	l.len = 0;
+	line_dec(&l, "vmm-guest: TRAP vector=", frame[0]);
+	line_hex(&l, " error=", frame[1]);
+	line_hex(&l, " rip=", frame[2]);
+	line_hex(&l, " rsp=", frame[5]);
+	line_hex(&l, " cr2=", cr2);
+	line_print_unlocked(&l);
+	for (;;)
+		__asm__ volatile("cli; hlt");
 }

@@ -89,7 +89,7 @@ bsp64:
 	 * only while TR is of type "available", which after a migration it is not, there IOPL does.
 	 */
 enter_user:
-	leaq AREA_STACK0(%rbx), %rsp
+	leaq AREA_STACK_TRAP(%rbx), %rsp
 	lidt boot_idtr
 	movl $SEL_TSS, %eax
 	ltr %ax
@@ -97,7 +97,7 @@ enter_user:
 	movl %eax, %ds
 	movl %eax, %es
 	pushq %rax
-	leaq AREA_STACK3 - 8(%rbx), %rcx
+	leaq AREA_STACK_WORK - 8(%rbx), %rcx
 	pushq %rcx
 	pushq $0x3202
 	pushq $SEL_CODE3
@@ -281,7 +281,7 @@ bsp_area:
 	.word GDT_SLOTS * 8 - 1
 	.quad bsp_area + AREA_GDT
 	.org bsp_area + AREA_TSS + TSS_RSP0
-	.quad bsp_area + AREA_STACK0
+	.quad bsp_area + AREA_STACK_TRAP
 	.org bsp_area + AREA_TSS + TSS_IOMAP_BASE
 	.word TSS_FIXED_SIZE
 	.org bsp_area + AREA_TSS + TSS_LIMIT

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Numbers that start.S and the C files of the guest share: selectors, vectors, and where things lie
- * in the 16 KiB area that each CPU owns. Plain #defines, because the assembler reads this file too.
+ * Numbers that start.S and the C files of the guest share: selectors, vectors, and what lies in page
+ * 0 of a CPU's area besides area.h. Plain #defines, because the assembler reads this file too.
  */
 #ifndef GUEST_LAYOUT_H
 #define GUEST_LAYOUT_H
+
+#include "area.h"
 
 /* Selectors. Each CPU has its own copy of the table, since its TSS descriptor is its own. */
 #define SEL_CODE0 0x08 /* 64-bit code, ring 0 */
@@ -22,18 +24,10 @@
 #define VEC_WAKE 0x41
 #define VEC_SPURIOUS 0xff
 
-/* struct cpu_area, page 0: what ring 0 needs. Its stack grows down from the end of the page. */
-#define AREA_WAKE 0x000 /* u32: an interrupt came; ring 3 clears it */
-#define AREA_RX 0x004 /* u32: the UART has something; ring 3 clears it */
-#define AREA_TICKS 0x008 /* u32: timer interrupts so far */
-#define AREA_GDT 0x040
+/* struct cpu_area, page 0. */
+#define AREA_GDT AREA_ARCH
 #define AREA_GDTR 0x080
 #define AREA_TSS 0x100
-#define AREA_STACK0 0x1000
-/* Page 1: the worker's state. Pages 2 and 3: the stack of ring 3. */
-#define AREA_STACK3 0x4000
-#define AREA_SHIFT 14
-#define AREA_SIZE (1 << AREA_SHIFT)
 
 /*
  * TSS: 104 bytes, then a permission bitmap that opens the ports 0 to 0x607, then a byte of ones
