@@ -74,7 +74,7 @@ static int read_source(struct boot_stream *s, void *dst, size_t len_bytes, size_
 
 static int refill(struct boot_stream *s, struct err *err)
 {
-	size_t n;
+	size_t n = 0;
 	int r = read_source(s, s->buffer, sizeof(s->buffer), &n, err);
 
 	if (r < 0)
