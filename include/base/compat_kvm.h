@@ -31,4 +31,10 @@
 #define KVM_EXIT_MEMORY_FAULT 39 /* 6.8 */
 #endif
 
+/* arm64's header has it since 6.2 (arch/arm64/include/uapi/asm/kvm.h); before that linux/kvm.h says 0 there, and a ring would be mapped where kvm_run is. */
+#if KVM_DIRTY_LOG_PAGE_OFFSET == 0
+#undef KVM_DIRTY_LOG_PAGE_OFFSET
+#define KVM_DIRTY_LOG_PAGE_OFFSET 64
+#endif
+
 #endif
