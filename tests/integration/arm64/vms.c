@@ -15,6 +15,8 @@ extern const uint8_t test_image[], test_image_end[];
 /* Documentation/arch/arm64/booting.rst: the header, then the code. */
 __asm__(".pushsection .rodata\n"
 	".balign 8\n"
+	/* global: the compiler takes their addresses from the GOT, which knows no place within a section */
+	".globl test_image, test_image_end\n"
 	"test_image:\n"
 	"	b 1f\n"
 	"	.word 0\n"
