@@ -123,8 +123,11 @@ asm(".pushsection .rodata\n"
     "6:	.quad 1442695040888963407\n"
     "tiny_pass_end_of_code:\n"
     ".popsection\n");
+/* Hidden: a label that is local to this file has no entry of its own in the global offset table, where other symbols are looked for. */
+#pragma GCC visibility push(hidden)
 extern const uint8_t tiny_work_start[], tiny_work_end[], tiny_in_start[], tiny_in_end[],
 	tiny_in_read[], tiny_pass_start_of_code[], tiny_pass_end_of_code[];
+#pragma GCC visibility pop
 _Static_assert(offsetof(struct tiny_control, done) == 8, "the code above knows it");
 _Static_assert(offsetof(struct tiny_control, first_va) == 32, "the code above knows it");
 _Static_assert(offsetof(struct tiny_control, cpu) == 40, "the code above knows it");

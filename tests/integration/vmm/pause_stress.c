@@ -256,6 +256,7 @@ static void test_refused_configurations(void **state)
 	struct vm_config bad;
 	struct vm *vm = NULL;
 	struct err err = { 0 };
+	int r;
 
 	(void)state;
 	good.mem.nregions = 1;
@@ -272,8 +273,10 @@ static void test_refused_configurations(void **state)
 	assert_true(vm_create(&bad, &client, &vm, &err) < 0);
 	assert_non_null(strstr(err.msg, "1000"));
 	bad = good;
-	bad.mem.region[0].len_bytes = 1ULL << 43; /* no host of ours has 8 TiB */
-	assert_int_equal(vm_create(&bad, &client, &vm, &err), -ENOMEM);
+	/* No host of ours has 8 TiB; some cannot even address them for a guest. */
+	bad.mem.region[0].len_bytes = 1ULL << 43;
+	r = vm_create(&bad, &client, &vm, &err);
+	assert_true(r == -ENOMEM || r == -EOPNOTSUPP);
 	assert_null(vm);
 }
 
