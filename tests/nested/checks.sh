@@ -7,6 +7,8 @@
 # Limits are for machines that are busy and emulated; nothing waits when it need not.
 
 step_limit_s=90
+# More words for vmm migrate.
+migrate_options=''
 failed=0
 
 ok() {
@@ -83,33 +85,60 @@ json() {
 	sed -n "s/.*\"$1\" *: *\"\{0,1\}\([^\",}]*\).*/\1/p" "$2" | tail -n 1
 }
 
-# move FROM TO PORT PID_FROM CONSOLE: receives as TO (its process id in $receiver), migrates FROM there.
+# move FROM TO PORT PID_FROM CONSOLE [OPTION...]: receives as TO with these options of vmm (its process id in $receiver), migrates
+# FROM there.
 move() {
-	vmm receive --listen "127.0.0.1:$3" --name "$2" --console "$5" </dev/null >"/tmp/$2.out" 2>&1 &
+	from=$1 to=$2 port=$3 from_pid=$4 console=$5
+	shift 5
+	vmm receive --listen "127.0.0.1:$port" --name "$to" --console "$console" "$@" </dev/null >"/tmp/$to.out" 2>&1 &
 	receiver=$!
 	tries=0
 	# Port 4444 is 115C in /proc/net/tcp; 0A is the state "listening".
-	port=$(printf '%04X' "$3")
-	until grep -q "0100007F:$port 00000000:0000 0A" /proc/net/tcp; do
+	hex=$(printf '%04X' "$port")
+	until grep -q "0100007F:$hex 00000000:0000 0A" /proc/net/tcp; do
 		tries=$((tries + 1))
 		if ! alive "$receiver" || [ "$tries" -gt 300 ]; then
-			bail "vmm receive listens on port $3"
+			bail "vmm receive listens on port $port"
 		fi
 		sleep 0.2
 	done
-	vmm migrate "$1" --to "127.0.0.1:$3" --json >"/tmp/$1-$2.json" 2>"/tmp/$1-$2.out" &
+	# shellcheck disable=SC2086 # several words
+	vmm migrate "$from" --to "127.0.0.1:$port" --json $migrate_options >"/tmp/$from-$to.json" 2>"/tmp/$from-$to.out" &
 	wait_end $step_limit_s $!
 	status=$?
 	if [ "$status" -ne 0 ]; then
-		bail "vmm migrate $1 --to $2 succeeds (status $status)"
+		bail "vmm migrate $from --to $to succeeds (status $status)"
 	fi
-	ok "vmm migrate moves $1 to $2"
-	note "$(json result "/tmp/$1-$2.json"): total $(json total_ms "/tmp/$1-$2.json") ms," \
-		"downtime $(json downtime_ms "/tmp/$1-$2.json") ms," \
-		"$(json bytes_sent "/tmp/$1-$2.json") bytes, $(json rounds "/tmp/$1-$2.json") rounds"
-	wait_end $step_limit_s "$4"
+	ok "vmm migrate moves $from to $to"
+	note "$(json result "/tmp/$from-$to.json"): total $(json total_ms "/tmp/$from-$to.json") ms," \
+		"downtime $(json downtime_ms "/tmp/$from-$to.json") ms," \
+		"$(json bytes_sent "/tmp/$from-$to.json") bytes, $(json rounds "/tmp/$from-$to.json") rounds"
+	wait_end $step_limit_s "$from_pid"
 	status=$?
-	check "the source process of $1 ends with status 0 (it was $status)" [ "$status" -eq 0 ]
+	check "the source process of $from ends with status 0 (it was $status)" [ "$status" -eq 0 ]
+}
+
+# read_pty FILE: what the guest writes to the first pty, as it is, into FILE; a terminal program would do the same to its side. The
+# reader's process id is then in $reader.
+read_pty() {
+	stty -F /dev/pts/0 raw -echo
+	cat /dev/pts/0 >"$1" 2>/dev/null &
+	reader=$!
+}
+
+# stop_guest PID LOG...: tells the built-in guest on the pty, whose output goes to the first LOG, to look at each word that it wrote,
+# and to end. The other LOGs are of where it was before.
+stop_guest() {
+	guest_pid=$1 guest_log=$2
+	shift
+	printf s >/dev/pts/0
+	wait_end $step_limit_s "$guest_pid"
+	status=$?
+	check "the guest ends there (status $status)" [ "$status" -eq 0 ]
+	wait "$reader"
+	check 'each word that the guest wrote is there' grep -q '^vmm-guest: PASS' "$guest_log"
+	check 'not one is wrong' sh -c '! grep -q "BAD \|bad=[1-9]" "$@"' sh "$@"
+	grep '^vmm-guest: verified' "$guest_log" | tr -d '\r' | sed 's/^/# /'
 }
 
 # scenario_end: the last line, by which the outer side knows that nothing was left out; the status.

@@ -59,19 +59,10 @@ migration() {
 	ok 'the built-in guest runs'
 	[ ! -e /dev/pts/0 ] || bail 'nobody else uses a pty'
 	move a b 4444 "$a" pty
-	stty -F /dev/pts/0 raw -echo
-	cat /dev/pts/0 >/tmp/b.log 2>/dev/null &
-	reader=$!
+	read_pty /tmp/b.log
 	wait_for $step_limit_s "$receiver" '^vmm-guest: t_ms=' /tmp/b.log || bail 'the guest runs on'
 	ok 'the guest runs on'
-	printf s >/dev/pts/0
-	wait_end $step_limit_s "$receiver"
-	status=$?
-	check "the guest ends there (status $status)" [ "$status" -eq 0 ]
-	wait $reader
-	check 'each word that the guest wrote is there' grep -q '^vmm-guest: PASS' /tmp/b.log
-	check 'not one is wrong' sh -c "! grep -q 'BAD \|bad=[1-9]' /tmp/a.log /tmp/b.log"
-	grep '^vmm-guest: verified' /tmp/b.log | tr -d '\r' | sed 's/^/# /'
+	stop_guest "$receiver" /tmp/b.log /tmp/a.log
 	check 'the report names the accelerator' grep -q "\"dirty_accel\": *\"$2\"" /tmp/a-b.json
 }
 

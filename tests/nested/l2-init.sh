@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# First process of the Linux guest that linux-svm boots and moves. On the serial console it prints one
+# First process of the Linux guest that linux-svm and arm64 boot and move. On the serial console it prints one
 # line "guest KEY=VALUE..." about what it found, then "count N UPTIME" for ever; Enter starts a shell.
 
 export PATH=/bin HOME=/root PS1='guest# '
@@ -22,7 +22,12 @@ cpus=$(grep -c ^processor /proc/cpuinfo)
 clocksource=$(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)
 kvmclock=$(dmesg | grep -c 'kvm-clock: Using msrs')
 acpi_off=$(dmesg | grep -c 'ACPI: PM: (supports.* S5')
-echo "guest cpus=$cpus clocksource=$clocksource kvmclock=$kvmclock acpi-off=$acpi_off"
+psci=$(dmesg | grep -c 'psci: PSCIv')
+gicv3=$(dmesg | grep -c 'GICv3: CPU0: found redistributor')
+its=$(dmesg | grep -c 'ITS \[mem')
+rtc=$(cut -d ' ' -f 1 /sys/class/rtc/rtc0/name 2>/dev/null)
+echo "guest cpus=$cpus clocksource=$clocksource kvmclock=$kvmclock acpi-off=$acpi_off psci=$psci gicv3=$gicv3 its=$its" \
+	"rtc=${rtc:-none} time=$(date +%s)"
 
 # For the shell: what the kernel says when a processor stops or an interrupt is lost, and when it sees
 # the TSC and kvmclock run apart.

@@ -2,12 +2,13 @@
 # shellcheck shell=bash
 #
 # What the tests on the emulated hosts share on this side: they find programs, run a scenario on a host and count its checks.
-# Sourced by linux-svm and intel-dirty, which set scenario_name and have a function usage.
+# Sourced by linux-svm, intel-dirty and arm64, which set scenario_name and have a function usage.
 
 # shellcheck disable=SC2154,SC2034 # the caller's variables, and those for the caller
 
 scenario_host_args=()
 scenario_temp='' scenario_host_pid='' scenario_tee_pid='' scenario_status=0
+scenario_kernel='' scenario_passed=0 scenario_failed=0 scenario_skipped=0
 
 scenario_fail() {
 	printf '%s: %s\n' "$scenario_name" "$*" >&2
@@ -44,6 +45,24 @@ scenario_add() {
 	done
 }
 
+# scenario_linux ARCH: a stock Debian kernel and an initramfs for a guest, and the checks for it, go to the host as /vmlinuz,
+# /l2.cpio and /linux-checks.sh. Sets scenario_kernel to that kernel here. Wants packages.sh and initramfs.sh.
+scenario_linux() {
+	local arch=$1 tree=$scenario_temp/tree lister busybox kernel vmlinuz
+	lister=$(packages_fetch busybox-static) || scenario_fail 'cannot get busybox'
+	packages_use "$arch" || scenario_fail "cannot get package lists for $arch"
+	kernel=$(packages_kernel) || scenario_fail 'cannot get the kernel'
+	busybox=$(packages_fetch busybox-static) || scenario_fail 'cannot get busybox'
+	if ! mkdir "$tree" || ! initramfs_skeleton "$tree" "$busybox/bin/busybox" "$lister/bin/busybox" ||
+		! initramfs_add "$tree" "$here/l2-init.sh" /init || ! initramfs_pack "$tree" "$scenario_temp/l2.cpio"; then
+		scenario_fail "cannot build the guest's initramfs"
+	fi
+	vmlinuz=("$kernel"/boot/vmlinuz-*)
+	scenario_kernel=${vmlinuz[0]}
+	scenario_host_args+=(--add "$scenario_kernel:/vmlinuz" --add "$scenario_temp/l2.cpio:/l2.cpio"
+		--add "$here/linux-checks.sh:/linux-checks.sh")
+}
+
 # scenario_run HOST ARGUMENT...: its output is shown as it comes, indented; what counts is printed at the end.
 scenario_run() {
 	tee "$scenario_temp/output" <"$scenario_temp/fifo" | sed -u 's/^/  /' &
@@ -57,18 +76,31 @@ scenario_run() {
 	scenario_tee_pid=''
 }
 
-# scenario_count: the checks once more, and "N passed, N failed, N skipped". A scenario that did not reach its end has not
-# passed, whatever it printed before.
-scenario_count() {
+# scenario_tally PREFIX: the checks of the last run once more, each behind PREFIX, and counted. A scenario that did not reach its
+# end has not passed, whatever it printed before.
+scenario_tally() {
 	local output=$scenario_temp/output passed failed skipped
-	grep -E '^(not )?ok - |^skip - ' "$output"
-	passed=$(grep -c '^ok - ' "$output")
+	sed -nE "s/^((not )?ok - )(.*)/\1$1\3/p" "$output"
+	skipped=$(grep -c '^ok - .* # skip' "$output")
+	passed=$(($(grep -c '^ok - ' "$output") - skipped))
 	failed=$(grep -c '^not ok - ' "$output")
-	skipped=$(grep -c '^skip - ' "$output")
 	if ((failed == 0)) && { ((scenario_status != 0)) || ! grep -q '^# end$' "$output"; }; then
-		printf 'not ok - the scenario reaches its end (status %d)\n' "$scenario_status"
+		printf 'not ok - %sthe scenario reaches its end (status %d)\n' "$1" "$scenario_status"
 		failed=$((failed + 1))
 	fi
-	printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
-	((failed == 0))
+	scenario_passed=$((scenario_passed + passed))
+	scenario_failed=$((scenario_failed + failed))
+	scenario_skipped=$((scenario_skipped + skipped))
+}
+
+# scenario_total: "N passed, N failed, N skipped" of all runs.
+scenario_total() {
+	printf '%d passed, %d failed, %d skipped\n' "$scenario_passed" "$scenario_failed" "$scenario_skipped"
+	((scenario_failed == 0))
+}
+
+# scenario_count: both, for a test of one run.
+scenario_count() {
+	scenario_tally ''
+	scenario_total
 }

@@ -14,7 +14,7 @@ import traceback
 
 PROGRAM = os.environ.get("VMM", "vmm")
 # How long anything may take before it counts as hanging; nothing is asserted about times below it.
-PATIENCE_S = 120
+PATIENCE_S = int(os.environ.get("VMM_TEST_PATIENCE_S", "120"))
 
 
 class Failure(Exception):
