@@ -92,13 +92,13 @@ static int bool_param(const char *sysfs, const char *module, const char *param)
 	return value[0] == 'Y' || value[0] == 'y' || (value[0] >= '1' && value[0] <= '9');
 }
 
-/* Any other kvm_NAME: a vendor's or research module. */
+/* Any other kvm_NAME: a vendor's or research module; without one, KVM as a whole (arm64, where it is built into the kernel). */
 static void other_module(const char *sysfs, char *ret, unsigned int ret_bytes)
 {
 	DIR *dir = opendir(sysfs);
 	struct dirent *e;
 
-	snprintf(ret, ret_bytes, "unknown");
+	snprintf(ret, ret_bytes, is_dir(sysfs, "kvm") ? "kvm" : "unknown");
 	if (!dir)
 		return;
 	while ((e = readdir(dir)) != NULL) {

@@ -22,7 +22,7 @@ struct caps_item {
 struct caps {
 	int kvm_api;
 	char kvm_module
-		[64]; /* which module drives /dev/kvm: kvm_intel, kvm_amd, kvm_pvm, unknown */
+		[64]; /* which module drives /dev/kvm: kvm_intel, kvm_amd, kvm_pvm, kvm (built into an arm64 kernel), unknown */
 	char kernel[128]; /* uname release */
 	unsigned int ncaps;
 	struct caps_item cap[CAPS_MAX_ITEMS];
