@@ -4,8 +4,10 @@
 
 import json
 import os
+import platform
 import signal
 import socket
+import struct
 import subprocess
 import sys
 
@@ -142,6 +144,50 @@ def test_strangers_do_not_use_up_a_destination(world):
     destination.verify()
     status, out, err = world.vmm("stream", "verify", recording)
     check(status == 0, out + err)
+
+
+def crc32c(data):
+    """CRC-32C, bit by bit: a record or two."""
+    crc = 0xffffffff
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc ^ 0xffffffff
+
+
+def record(header, meta):
+    """A record as docs/spec/stream.md has it, with @header's type and number and other meta data."""
+    head = header[:12] + struct.pack("<IQI", len(meta), 0, 0)
+    return head + struct.pack("<I", crc32c(head + meta)) + meta
+
+
+def test_other_architecture(world):
+    source = world.run()
+    recording = world.directory + "/recording"
+    destination = world.receive(extra=("--record", recording))
+    check(world.migrate(source, destination)["result"] == "completed", destination.log())
+    with open(recording, "rb") as file:
+        stream = file.read(1 << 20)
+    config_at = 32 + struct.unpack_from("<I", stream, 12)[0]
+    header, meta = stream[config_at:config_at + 32], stream[config_at + 32:]
+    # The first section, the machine, stays; what follows is another architecture's.
+    name_len = meta[0]
+    machine = meta[:1 + name_len + 10 + struct.unpack_from("<I", meta, 1 + name_len + 6)[0]]
+    check(b"machine" in machine[:8], f"CONFIG begins with {machine[:8]}")
+    own, other, name = ("arm64", "x86", b"x86.cpuid") if platform.machine() == "aarch64" else ("x86", "arm64", b"arm64.vm")
+    foreign = bytes([len(name)]) + name + struct.pack("<IHI", 0, 1, 0)
+
+    third = world.receive(name="c")
+    host, port = third.address.rsplit(":", 1)
+    with socket.create_connection((host, int(port))) as peer:
+        peer.settimeout(PATIENCE_S)
+        peer.sendall(stream[:config_at] + record(header, machine + foreign))
+        answer = b"".join(iter(lambda: peer.recv(4096), b""))
+    text = f"the VM comes from a host of architecture {other}, this one is {own}"
+    check(text.encode() in answer, f"answered {answer}")
+    check(third.wait_end() == 1, third.log())
+    check(text in third.log(), third.log())
 
 
 def test_many_failures_leak_nothing(world):

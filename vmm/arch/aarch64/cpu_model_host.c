@@ -82,8 +82,10 @@ int arm64_regs_read(int vcpu_fd, const struct reg_list *list, struct reg_set *re
 		rc = kvm_get_one_reg(vcpu_fd, list->id[i], value, err);
 		if (rc >= 0)
 			rc = reg_set_add(ret, list->id[i], value, err);
-		if (rc < 0)
-			return err_prefix(err, "register %s", arm64_reg_name(list->id[i], name));
+		if (rc < 0) {
+			err_prefix(err, "register %s", arm64_reg_name(list->id[i], name));
+			return rc;
+		}
 	}
 	return 0;
 }
@@ -91,19 +93,21 @@ int arm64_regs_read(int vcpu_fd, const struct reg_list *list, struct reg_set *re
 /* This vCPU's registers: ids of its state, and values of what makes up the model. */
 static int read_registers(int vcpu_fd, struct cpu_model *ret, struct err *err)
 {
-	cleanup_free struct reg_list *all = malloc(2 * sizeof(*all));
-	struct reg_list *ids;
-	int rc;
+	struct reg_list *all = malloc(sizeof(*all)), *ids = malloc(sizeof(*ids));
+	int rc = -ENOMEM;
 
-	if (!all)
-		return err_set(err, -ENOMEM, "no memory for the list of registers");
-	rc = list_all(vcpu_fd, all, err);
-	if (rc)
-		return rc;
-	ids = all + 1;
-	keep_classes(all, 1u << ARM64_REG_STATE, &ret->regs);
-	keep_classes(all, 1u << ARM64_REG_ID | 1u << ARM64_REG_FIRMWARE, ids);
-	return arm64_regs_read(vcpu_fd, ids, &ret->ids, err);
+	if (!all || !ids)
+		err_set(err, rc, "no memory for the list of registers");
+	else
+		rc = list_all(vcpu_fd, all, err);
+	if (!rc) {
+		keep_classes(all, 1u << ARM64_REG_STATE, &ret->regs);
+		keep_classes(all, 1u << ARM64_REG_ID | 1u << ARM64_REG_FIRMWARE, ids);
+		rc = arm64_regs_read(vcpu_fd, ids, &ret->ids, err);
+	}
+	free(all);
+	free(ids);
+	return rc;
 }
 
 static void read_vm(const struct arch_vm *av, struct cpu_model_vm *ret)
@@ -138,8 +142,10 @@ static int adapt(int vcpu_fd, const struct reg_set *source, struct err *err)
 			char name[ARM64_REG_NAME_MAX];
 			int rc = kvm_get_one_reg(vcpu_fd, s.id, now, err);
 
-			if (rc < 0)
-				return err_prefix(err, "register %s", arm64_reg_name(s.id, name));
+			if (rc < 0) {
+				err_prefix(err, "register %s", arm64_reg_name(s.id, name));
+				return rc;
+			}
 			if (!memcmp(now, s.value, s.len_bytes))
 				continue;
 			rc = kvm_set_one_reg(vcpu_fd, s.id, s.value, NULL);
@@ -185,16 +191,19 @@ static int check_registers(int vcpu_fd, const struct cpu_model *model, struct cp
 	return rc ? rc : reg_list_check(&model->regs, &host->regs, err);
 }
 
-int arm64_cpu_model_check(struct arch_vcpu *vcpu, const struct cpu_model *model, struct err *err)
+int arm64_cpu_model_check(struct arch_vcpu *first, const struct cpu_model *model, struct err *err)
 {
-	cleanup_free struct cpu_model *host = calloc(1, sizeof(*host));
+	struct cpu_model *host = calloc(1, sizeof(*host));
 	int rc;
 
 	if (!host)
 		return err_set(err, -ENOMEM, "no memory for the cpu model");
-	read_vm(vcpu->vm, &host->vm);
+	read_vm(first->vm, &host->vm);
 	rc = cpu_model_check_vm(&model->vm, &host->vm, err);
-	return rc ? rc : check_registers(vcpu->fd, model, host, err);
+	if (!rc)
+		rc = check_registers(first->fd, model, host, err);
+	free(host);
+	return rc;
 }
 
 int arm64_cpu_model_decode(const struct buf *sections, struct cpu_model **ret, struct err *err)

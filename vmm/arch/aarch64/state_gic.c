@@ -143,8 +143,10 @@ static int access_bank(const struct arch_vm *av, const struct bank *b, uint8_t *
 			rc = access32(av->gic_fd, b->group, b->first + i * b->stride, &word[i],
 				      write, err);
 	}
-	if (rc)
-		return err_prefix(err, "%s", b->name);
+	if (rc) {
+		err_prefix(err, "%s", b->name);
+		return rc;
+	}
 	*(uint32_t *)(void *)(image + b->len_at) = len;
 	return 0;
 }

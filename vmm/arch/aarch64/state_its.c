@@ -55,8 +55,8 @@ static int control(int device_fd, uint64_t what, const char *name, struct err *e
 	int rc = kvm_set_device_attr(device_fd, KVM_DEV_ARM_VGIC_GRP_CTRL, what, NULL, err);
 
 	if (rc < 0)
-		return err_prefix(err, "%s", name);
-	return 0;
+		err_prefix(err, "%s", name);
+	return MIN(rc, 0);
 }
 
 int arm64_its_describe(const struct arch_vm *av, struct cpu_model_gic *ret, struct err *err)
