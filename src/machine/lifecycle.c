@@ -154,7 +154,9 @@ int machine_power_button(struct machine *m, struct err *err)
 	if (!rc && !m->config.kernel_path)
 		rc = err_set(err, -EOPNOTSUPP, "the built-in guest has no power button");
 	else if (!rc && !m->power)
-		rc = err_set(err, -EOPNOTSUPP, "this architecture's machine has no power button");
+		rc = err_set(
+			err, -EOPNOTSUPP,
+			"this machine has no power button: power off in the guest, or stop --force");
 	pthread_mutex_unlock(&m->lock);
 	if (!rc)
 		power_button(m->power);
