@@ -226,6 +226,53 @@ static void test_guest_goes_on(void **state)
 	assert_int_equal(guest_u32(from, GUEST_BACKWARDS), 0);
 }
 
+/* Where a 32-bit word of an array of arm64.gicd lies: the @bank-th (in the order of the format: igroupr, isenabler, ispendr, isactiver, level, ipriorityr,
+ * icfgr, irouter), the @i-th of it. */
+static uint8_t *gicd_word(struct buf *state, unsigned int bank, uint32_t i)
+{
+	uint32_t len, at = 16;
+	uint8_t *p = section(state, "arm64.gicd", 0, &len);
+
+	while (bank--)
+		at += 4 + le32_get(p + at);
+	assert_true(i * 4 < le32_get(p + at));
+	return p + at + 4 + i * 4;
+}
+
+/* What is pending when the state arrives is offered to the guest, whether an edge was latched or a line is high. */
+static void test_pending_interrupt_arrives(void **state)
+{
+	static const struct {
+		uint32_t intid;
+		unsigned int bank;
+	} pending[] = { { 33, 2 }, { 70, 4 } };
+	struct pair *p = *state;
+	uint32_t len;
+
+	test_vm_boot(p->a);
+	run_until(p->a, GUEST_COUNT, 50);
+	assert_int_equal(guest_u32(p->a, GUEST_PENDING), 1023);
+	for (size_t i = 0; i < ARRAY_LEN(pending); i++) {
+		uint32_t spi = pending[i].intid - 32, bit = 1u << spi % 32;
+		uint8_t *icc;
+
+		save(p->a, &p->sa);
+		le32_put(section(&p->sa, "arm64.gicd", 0, &len) + 4, 2);
+		le32_put(gicd_word(&p->sa, 0, spi / 32), bit);
+		le32_put(gicd_word(&p->sa, 1, spi / 32), bit);
+		le32_put(gicd_word(&p->sa, pending[i].bank, spi / 32), bit);
+		if (pending[i].bank == 4) /* KVM starts with all of them edge-triggered */
+			le32_put(gicd_word(&p->sa, 6, spi / 16), 0);
+		icc = section(&p->sa, "arm64.icc", 0, &len);
+		le64_put(icc + 16, 0xf0); /* pmr */
+		le64_put(icc + 48, 1); /* igrpen1 */
+		copy_memory(p->b, p->a);
+		must_load(p->b, &p->sa);
+		run_until(p->b, GUEST_COUNT, guest_u32(p->b, GUEST_COUNT) + 50);
+		assert_int_equal(guest_u32(p->b, GUEST_PENDING), pending[i].intid);
+	}
+}
+
 struct times {
 	uint64_t virtual, realtime_ns, hz;
 };
@@ -242,9 +289,8 @@ static struct times times_of(struct pair *p, struct buf *state)
 }
 
 /* The counter goes on by the blackout. */
-static void test_time_goes_on(void **state)
+static void check_time(struct pair *p)
 {
-	struct pair *p = *state;
 	struct times before, after;
 	uint64_t ticks_ns;
 
@@ -265,6 +311,26 @@ static void test_time_goes_on(void **state)
 	assert_near(ticks_ns, after.realtime_ns - before.realtime_ns, 20000000);
 	run_until(p->b, GUEST_COUNT, guest_u32(p->b, GUEST_COUNT) + 50);
 	assert_int_equal(guest_u32(p->b, GUEST_BACKWARDS), 0);
+}
+
+static void test_time_goes_on(void **state)
+{
+	check_time(*state);
+}
+
+/* As on a host whose KVM cannot shift the physical counter (KVM_CAP_COUNTER_OFFSET, Linux 6.4). */
+static void test_time_goes_on_in_one_counter(void **state)
+{
+	struct pair *p = *state;
+	struct err err = { 0 };
+	uint32_t len;
+
+	vm_destroy(p->b);
+	p->b = NULL;
+	section(&p->model, "arm64.vm", 0, &len)[48] = 0;
+	if (test_vm_create(DIRTY_BITMAP, &p->model, &p->b, &err))
+		fail_msg("%s", err.msg);
+	check_time(p);
 }
 
 /* A source whose realtime is far off, or ahead: the guest's counter goes on from where it was. */
@@ -387,11 +453,32 @@ static void test_cpu_model_refused(void **state)
 		 0xf000000000000000); /* RNDR: no CPU has 15 */
 	expect_no_vm(&p->model, "ID_AA64ISAR0_EL1: field RNDR differs: source ");
 	patch_id(&p->model, ARM64_SYSREG(3, 0, 0, 6, 0), 0xf000000000000000);
+	patch_id(&p->model, ARM64_FW(0), 0x30000);
+	expect_no_vm(&p->model, "PSCI version differs: source 0x2");
+	patch_id(&p->model, ARM64_FW(0), 0x30000);
 	section(&p->model, "arm64.vm", 0, &len)[33] ^= 1;
 	expect_no_vm(&p->model, "CNTFRQ_EL0 differs");
 	section(&p->model, "arm64.vm", 0, &len)[33] ^= 1;
 	section(&p->model, "arm64.gic", 0, &len)[0] ^= 0xc0;
 	expect_no_vm(&p->model, "the guest's GIC has 64 interrupts, here it has 128");
+}
+
+/* An older firmware interface is one that KVM still has. */
+static void test_older_psci_is_adopted(void **state)
+{
+	struct pair *p = *state;
+	struct buf again = { 0 };
+	struct err err = { 0 };
+	struct vm *vm = NULL;
+
+	patch_id(&p->model, ARM64_FW(0), 1); /* 1.1 becomes 1.0 */
+	if (test_vm_create(DIRTY_BITMAP, &p->model, &vm, &err))
+		fail_msg("%s", err.msg);
+	assert_int_equal(vm_cpu_model(vm, &again, &err), 0);
+	assert_int_equal(again.len_bytes, p->model.len_bytes);
+	assert_memory_equal(again.data, p->model.data, again.len_bytes);
+	vm_destroy(vm);
+	buf_fini(&again);
 }
 
 /* Newer kernels give a guest less than the host has: what the source had is what it keeps, and what it is sent on with. */
@@ -426,11 +513,14 @@ int main(void)
 		T(test_save_load_save),
 		T(test_all_state_moves),
 		T(test_guest_goes_on),
+		T(test_pending_interrupt_arrives),
 		T(test_time_goes_on),
+		T(test_time_goes_on_in_one_counter),
 		T(test_time_of_unsynchronised_host),
 		T(test_refused_state_changes_nothing),
 		T(test_refused_register_is_named),
 		T(test_cpu_model_refused),
+		T(test_older_psci_is_adopted),
 		T(test_smaller_cpu_is_adopted),
 	};
 

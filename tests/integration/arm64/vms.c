@@ -38,6 +38,8 @@ __asm__(".pushsection .rodata\n"
 	"	add w3, w3, #1\n"
 	"	str w3, [x19, #16]\n"
 	"3:	str x1, [x19, #8]\n"
+	"	mrs x5, S3_0_C12_C12_2\n" /* ICC_HPPIR1_EL1 */
+	"	str w5, [x19, #32]\n"
 	"	dsb sy\n"
 	"	dc civac, x19\n"
 	"	add x4, x19, #0x200\n"
