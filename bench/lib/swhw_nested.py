@@ -65,7 +65,8 @@ HOSTS = {
         clock="QEMU, emulated",
         settings=("accel=off", "accel=on,group=all", "accel=on,group=16", "accel=on,group=64", "accel=on,group=512"),
         turns=3,
-        conformance="thp",
+        conformance="thp bitmap manual test_sequential test_random_2_vcpus_2_regions test_one_in_eight test_rearm_is_exact test_device_writes "
+                    "test_unmapped_before_a_collect test_live_copy test_after_a_failed_attempt",
         sizes={
             "--perf-options": "-b 16M -i 4 --timeout 300",
             "--monitor-options": "--mem 64M --runs 1 --seconds 4 --interval 1 --report 200 --settle 1",

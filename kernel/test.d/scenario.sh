@@ -28,9 +28,9 @@ by_group() {
 	grep ': error: \|was lost\|exits, .* expected\|pages missed\|pages invented' "$1" | head -n 20 | sed 's/^/# /'
 }
 
-# dirty_log WORD
+# dirty_log WORD [MODE]
 dirty_log() {
-	timeout "$case_limit_s" test-arm64-dirty-log "$1" >/tmp/dirty-log.out 2>&1
+	timeout "$case_limit_s" test-arm64-dirty-log "$@" >/tmp/dirty-log.out 2>&1
 	status=$?
 	by_group /tmp/dirty-log.out
 	if [ "$status" -gt 1 ] || ! grep -q "^dirty-log $1 failed=" /tmp/dirty-log.out; then
@@ -87,8 +87,7 @@ absent)
 	dirty_log absent
 	;;
 mutant)
-	dirty_log present
-	conformance on manual thp
+	dirty_log present on,group=64
 	;;
 *) bail "no step called $step" ;;
 esac
