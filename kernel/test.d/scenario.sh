@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Runs on an emulated arm64 host with the kernel of the series (see kernel/test): present, absent or mutant.
+# Runs on an emulated arm64 host with the kernel of the series (see kernel/test): present, conformance, absent or mutant.
 
 # shellcheck source=tests/nested/checks.sh
 . /checks.sh
@@ -75,12 +75,11 @@ case $step in
 present)
 	caps present
 	dirty_log present
-	conformance on bitmap manual thp 4k
-	conformance on --no-eager-split bitmap manual thp
-	conformance on,group=16 manual thp
-	conformance on,group=512 manual thp
+	;;
+conformance)
+	conformance on bitmap manual thp
+	conformance on --no-eager-split manual thp 4k
 	conformance on,group=all manual thp
-	conformance off manual thp
 	;;
 absent)
 	caps absent
