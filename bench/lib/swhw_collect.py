@@ -163,11 +163,16 @@ def merge(rows):
     return merged
 
 
+def _natural(name):
+    """Groups of 64 come before groups of 512."""
+    return [int(word) if word.isdigit() else word for word in re.split(r"(\d+)", name)]
+
+
 def read(directory, host_id):
     """{rows, timelines, conformance, settings, failures} of everything a host measured."""
     settings, rows, timelines, conformance = [], [], [], []
     for turn in sorted((name for name in os.listdir(directory) if name.isdigit()), key=int):
-        for name in sorted(os.listdir(os.path.join(directory, turn))):
+        for name in sorted(os.listdir(os.path.join(directory, turn)), key=_natural):
             setting = Setting(os.path.join(directory, turn, name), host_id, name, int(turn))
             load, lines = setting.load_rows()
             rows += [_stamp(row, setting) for row in setting.perf_rows() + setting.monitor_rows() + load]
