@@ -48,8 +48,8 @@ conformance() {
 	grep '^conformance ' /tmp/conformance.out >/tmp/conformance.lines
 	while read -r line; do
 		case $line in
-		*' failed=0 '*' missed=0 '*) ok "$accel $1: $line" ;;
-		*) not_ok "$accel $1: $line" ;;
+		*' failed=0 '*' missed=0 '*) ok "$accel: $line" ;;
+		*) not_ok "$accel: $line" ;;
 		esac
 	done </tmp/conformance.lines
 	check "$accel $*: the suite ends well (status $status)" [ "$status" -eq 0 ]
