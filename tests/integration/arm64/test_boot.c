@@ -30,6 +30,8 @@ extern const uint8_t code_off[], code_reset[], code_nisv[], code_entry[], code_u
 	code_irqs[], code_end[];
 __asm__(".pushsection .rodata\n"
 	".balign 4\n"
+	/* global: the compiler takes their addresses from the GOT, which knows no place within a section */
+	".globl code_off, code_reset, code_nisv, code_entry, code_unclaimed, code_irqs, code_end\n"
 	"code_off:\n"
 	"	movz w0, #0x8400, lsl #16\n"
 	"	movk w0, #8\n"
