@@ -72,7 +72,7 @@ HOSTS = {
             "--monitor-options": "--mem 64M --runs 1 --seconds 4 --interval 1 --report 200 --settle 1",
             "--monitor-cmdline": "kv=MIX pattern=hot keys=20k value=256",
             "--load-options": "--mem 64M --runs 1 --report 100 --lead 25",
-            "--load-cmdline": "kv=SET keys=10k value=256 clients=50 requests=150000 fill=sparse fillsize=16M",
+            "--load-cmdline": "kv=SET keys=10k value=256 clients=50 requests=16000000 fill=sparse fillsize=16M",
         },
         build="arm64",
         kernel=("kernel/build",),
