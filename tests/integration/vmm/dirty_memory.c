@@ -90,6 +90,9 @@ static void drop_if_exact(struct fixture *f, uint64_t first, struct bitmap *want
 	bitmap_set_range(want, first, piece);
 }
 
+/* Few enough for each to be written again and again: tracking hardware knows more than KVM only of a page that was mapped before, and is clean. */
+#define AREA_PAGES 1024ULL
+
 /* What was written through a mapping that is gone when the log is read was written. */
 void test_unmapped_before_a_collect(void **state)
 {
@@ -97,9 +100,13 @@ void test_unmapped_before_a_collect(void **state)
 	struct bitmap want;
 
 	set_up(&f, state, 2, TWO_REGIONS);
-	tiny_set_work(&f.t, 0, 1024, 4096, PERMUTE);
-	tiny_set_work(&f.t, 1, HALF + 1024, 4096, 1);
+	tiny_set_work(&f.t, 0, 1024, AREA_PAGES, PERMUTE);
+	tiny_set_work(&f.t, 1, HALF + 1024, AREA_PAGES, 1);
 	start_quiet(&f);
+	work(&f, AREA_PAGES);
+	collect(&f);
+	assert_exact(&f, AREA_PAGES);
+	send_acc(&f);
 	for (unsigned int round = 0; round < 6; round++) {
 		work(&f, 300);
 		unmap_half(&f, round % 2);
@@ -108,7 +115,7 @@ void test_unmapped_before_a_collect(void **state)
 			assert_true(unmap(vm_mem(f.t.vm), TINY_WORK_FIRST_PAGE,
 					  HALF - TINY_WORK_FIRST_PAGE));
 		wanted(&f, 600, &want);
-		drop_if_exact(&f, 1024 + round * HUGE_PAGES, &want);
+		drop_if_exact(&f, 1024 + round % 2 * HUGE_PAGES, &want);
 		collect(&f);
 		assert_found(&f, &want, false);
 		bitmap_fini(&want);
@@ -141,7 +148,7 @@ static void *landlord_thread(void *arg)
 	uint64_t rng = 1;
 
 	for (unsigned int i = 0; !atomic_load(&l->end); i++) {
-		uint64_t npieces = 4096 / l->piece;
+		uint64_t npieces = AREA_PAGES / l->piece;
 		uint64_t at;
 
 		rng = rng * TINY_RNG_MUL + TINY_RNG_ADD;
@@ -171,8 +178,8 @@ void test_unmapped_under_load(void **state)
 	bool works = true;
 
 	set_up(&f, state, 2, TWO_REGIONS);
-	tiny_set_work(&f.t, 0, 1024, 4096, PERMUTE);
-	tiny_set_work(&f.t, 1, HALF + 1024, 4096, PERMUTE);
+	tiny_set_work(&f.t, 0, 1024, AREA_PAGES, PERMUTE);
+	tiny_set_work(&f.t, 1, HALF + 1024, AREA_PAGES, PERMUTE);
 	tiny_allow(&f.t, 0, UINT64_MAX);
 	tiny_allow(&f.t, 1, UINT64_MAX);
 	l = (struct landlord){ .mem = vm_mem(f.t.vm), .piece = piece_of(&f) };
