@@ -50,16 +50,13 @@ packages_use() {
 	mkdir -p "$state"/{lists,cache/archives}/partial && : >>"$state/status" || return 1
 	# Apt's other user could not write to a home directory.
 	packages_apt=(-o "APT::Architecture=$1" -o "APT::Architectures=$1" -o "Dir::State=$state" -o "Dir::State::status=$state/status"
-		-o "Dir::Cache=$state/cache" -o APT::Sandbox::User=root)
+		-o "Dir::Cache=$state/cache" -o APT::Sandbox::User=root
+		# Images of Debian for containers turn these off, and apt then reads all lists anew for each question.
+		-o Dir::Cache::pkgcache=pkgcache.bin -o Dir::Cache::srcpkgcache=srcpkgcache.bin)
 	(
 		flock 9
 		packages_update "$state"
 	) 9>"$state/lock"
-}
-
-# packages_field PACKAGE FIELD: one field of the version that apt-get would download.
-packages_field() {
-	apt-cache ${packages_apt[@]+"${packages_apt[@]}"} show --no-all-versions "$1" 2>/dev/null | sed -n "s/^$2: //p" | head -n 1
 }
 
 # packages_depends PACKAGE PATTERN: the first direct dependency of PACKAGE that matches the shell
@@ -83,9 +80,10 @@ packages_depends() {
 # packages_fetch PACKAGE: prints the directory that holds the unpacked package, downloading it first
 # when the cache has no copy of exactly this content.
 packages_fetch() {
-	local name=$1 version sha256 cache dir work deb got
-	version=$(packages_field "$name" Version)
-	sha256=$(packages_field "$name" SHA256)
+	local name=$1 record version sha256 cache dir work deb got
+	record=$(apt-cache ${packages_apt[@]+"${packages_apt[@]}"} show --no-all-versions "$name" 2>/dev/null)
+	version=$(sed -n 's/^Version: //p' <<<"$record" | head -n 1)
+	sha256=$(sed -n 's/^SHA256: //p' <<<"$record" | head -n 1)
 	if [[ -z $version || ! $sha256 =~ ^[0-9a-f]{64}$ ]]; then
 		packages_error "apt knows no package $name for $packages_arch; is the package list empty? (apt-get update)"
 		return 1
