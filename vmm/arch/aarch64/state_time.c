@@ -14,17 +14,32 @@
  * With KVM_CAP_COUNTER_OFFSET the physical counter has the same offset, so that it does not jump either; KVM without it shows the guest the host's.
  */
 
-/* The guest's virtual counter, and the CLOCK_REALTIME it was read at. */
+#define READ_TRIES 3u
+
+/*
+ * The guest's virtual counter, and the CLOCK_REALTIME it was read at: the middle between a reading before and one after it, of a few tries the one in the least time. A thread that is
+ * interrupted in between would put the guest's time off by as much.
+ */
 static int read_counter(const struct arch_vm *av, uint64_t *ret, uint64_t *ret_realtime_ns,
 			struct err *err)
 {
-	uint64_t before = clock_real_ns(), after;
-	int rc = kvm_get_one_reg(av->vcpu[0]->fd, ARM64_TIMER_CNT, ret, err);
+	uint64_t best_ns = UINT64_MAX;
 
-	after = clock_real_ns();
-	/* A clock that was set back in between. */
-	*ret_realtime_ns = after > before ? before + (after - before) / 2 : after;
-	return MIN(rc, 0);
+	for (unsigned int i = 0; i < READ_TRIES; i++) {
+		uint64_t before = clock_real_ns(), after, counter;
+		int rc = kvm_get_one_reg(av->vcpu[0]->fd, ARM64_TIMER_CNT, &counter, err);
+
+		if (rc < 0)
+			return rc;
+		after = clock_real_ns();
+		/* Unless the clock was set back in between. */
+		if (after < before || after - before >= best_ns)
+			continue;
+		best_ns = after - before;
+		*ret = counter;
+		*ret_realtime_ns = before + best_ns / 2;
+	}
+	return best_ns != UINT64_MAX ? 0 : err_set(err, -EIO, "CLOCK_REALTIME goes backwards");
 }
 
 int arm64_counter_start(struct arch_vm *av, struct err *err)
