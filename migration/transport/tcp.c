@@ -21,8 +21,8 @@
 #define KEEPALIVE_IDLE_S 10
 #define KEEPALIVE_INTERVAL_S 3
 #define KEEPALIVE_PROBES 3
-/* Above the stall limit, which tells a full peer from a dead one: the kernel's limit is there for receives without one. */
-#define USER_TIMEOUT_MS 12000
+/* Well above the stall limit, which tells a full peer from a dead one even where its slices come late on a busy host: the kernel's limit is there for receives without one. */
+#define USER_TIMEOUT_MS 20000
 #define HOST_MAX 255
 #define ADDRESS_MAX 80
 
