@@ -148,14 +148,5 @@ static int power_apply(void *dev, const void *image, struct err *err)
 	return 0;
 }
 
-const struct state_desc power_state = {
-	.name = "power",
-	.version = 1,
-	.min_version = 1,
-	.image_size = sizeof(struct power_image),
-	.fields = power_fields,
-	.nfields = ARRAY_LEN(power_fields),
-	.capture = power_capture,
-	.check = power_check,
-	.apply = power_apply,
-};
+const struct state_desc power_state =
+	STATE_DESC_("power", struct power_image, power_fields, power, power_check);

@@ -258,14 +258,5 @@ static int rtc_apply(void *dev, const void *image, struct err *err)
 	return 0;
 }
 
-const struct state_desc rtc_state = {
-	.name = "rtc",
-	.version = 1,
-	.min_version = 1,
-	.image_size = sizeof(struct rtc_image),
-	.fields = rtc_fields,
-	.nfields = ARRAY_LEN(rtc_fields),
-	.capture = rtc_capture,
-	.check = rtc_check,
-	.apply = rtc_apply,
-};
+const struct state_desc rtc_state =
+	STATE_DESC_("rtc", struct rtc_image, rtc_fields, rtc, rtc_check);

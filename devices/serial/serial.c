@@ -497,14 +497,5 @@ static int serial_apply(void *dev, const void *image, struct err *err)
 	return 0;
 }
 
-const struct state_desc serial_state = {
-	.name = "serial",
-	.version = 1,
-	.min_version = 1,
-	.image_size = sizeof(struct serial_image),
-	.fields = serial_fields,
-	.nfields = ARRAY_LEN(serial_fields),
-	.capture = serial_capture,
-	.check = serial_check,
-	.apply = serial_apply,
-};
+const struct state_desc serial_state =
+	STATE_DESC_("serial", struct serial_image, serial_fields, serial, serial_check);

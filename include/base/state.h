@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/bytes.h"
 #include "base/err.h"
+#include "base/num.h"
 
 /*
  * Declarative device and vCPU state (docs/spec/state.md). A device describes its migratable state as a plain C struct (the image)
@@ -69,6 +70,14 @@ struct state_desc {
 	void (*defaults)(void *image);
 };
 
+/* A section in its first version: image type @img, fields @table, functions PREFIX_capture and PREFIX_apply; @check_fn may be NULL. */
+#define STATE_DESC_(section, img, table, prefix, check_fn)                                    \
+	{                                                                                     \
+		.name = (section), .version = 1, .min_version = 1, .image_size = sizeof(img), \
+		.fields = (table), .nfields = ARRAY_LEN(table), .capture = prefix##_capture,  \
+		.check = (check_fn), .apply = prefix##_apply                                  \
+	}
+
 #define STATE_NAME_MAX 31
 #define STATE_MAX_SECTION_BYTES (1u << 20)
 #define STATE_MAX_SECTIONS 4096
@@ -105,5 +114,11 @@ int state_save_all(const struct state_entry *entries, unsigned int nentries, str
  * table order. Nothing is applied when anything was wrong with any section. */
 int state_load_all(const struct state_entry *entries, unsigned int nentries, const void *data,
 		   size_t len_bytes, struct err *err);
+/* The same for one device whose state is @ndescs sections, at most STATE_MAX_PARTS, all of instance 0. */
+#define STATE_MAX_PARTS 8
+int state_save_parts(const struct state_desc *descs, unsigned int ndescs, void *dev,
+		     struct buf *out, struct err *err);
+int state_load_parts(const struct state_desc *descs, unsigned int ndescs, void *dev,
+		     const void *data, size_t len_bytes, struct err *err);
 
 #endif

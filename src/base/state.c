@@ -407,3 +407,32 @@ int state_load_all(const struct state_entry *entries, unsigned int nentries, con
 	load_fini(&l);
 	return rc;
 }
+
+static int list_parts(const struct state_desc *descs, unsigned int ndescs, void *dev,
+		      struct state_entry entries[STATE_MAX_PARTS], struct err *err)
+{
+	if (ndescs > STATE_MAX_PARTS)
+		return err_set(err, -EINVAL, "state: a device of %u sections, at most %d", ndescs,
+			       STATE_MAX_PARTS);
+	for (unsigned int i = 0; i < ndescs; i++)
+		entries[i] = (struct state_entry){ .desc = &descs[i], .dev = dev };
+	return 0;
+}
+
+int state_save_parts(const struct state_desc *descs, unsigned int ndescs, void *dev,
+		     struct buf *out, struct err *err)
+{
+	struct state_entry entries[STATE_MAX_PARTS];
+	int rc = list_parts(descs, ndescs, dev, entries, err);
+
+	return rc ? rc : state_save_all(entries, ndescs, out, err);
+}
+
+int state_load_parts(const struct state_desc *descs, unsigned int ndescs, void *dev,
+		     const void *data, size_t len_bytes, struct err *err)
+{
+	struct state_entry entries[STATE_MAX_PARTS];
+	int rc = list_parts(descs, ndescs, dev, entries, err);
+
+	return rc ? rc : state_load_all(entries, ndescs, data, len_bytes, err);
+}

@@ -101,17 +101,8 @@ static const struct state_field run_fields[] = {
 	STATE_FIELD_(struct run_image, paused, STATE_U8, 1),
 };
 
-const struct state_desc machine_run_desc = {
-	.name = "run",
-	.version = 1,
-	.min_version = 1,
-	.image_size = sizeof(struct run_image),
-	.fields = run_fields,
-	.nfields = ARRAY_LEN(run_fields),
-	.capture = run_capture,
-	.check = run_check,
-	.apply = run_apply,
-};
+const struct state_desc machine_run_desc =
+	STATE_DESC_("run", struct run_image, run_fields, run, run_check);
 
 void machine_section_fill(struct machine *m, struct machine_section *ret)
 {

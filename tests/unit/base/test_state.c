@@ -414,6 +414,9 @@ static void no_entries(void **state)
 	assert_int_equal(state_load_all(NULL, 0, b.data, b.len_bytes, &err), 0);
 	assert_int_equal(state_load_all(NULL, 0, "\x01", 1, &err), -EBADMSG);
 	assert_int_equal(state_load_all(NULL, STATE_MAX_SECTIONS + 1, "", 0, &err), -EINVAL);
+	assert_int_equal(state_save_parts(NULL, 0, NULL, &b, &err), 0);
+	assert_int_equal(state_save_parts(NULL, STATE_MAX_PARTS + 1, NULL, &b, &err), -EINVAL);
+	assert_int_equal(state_load_parts(NULL, STATE_MAX_PARTS + 1, NULL, "", 0, &err), -EINVAL);
 	buf_fini(&b);
 }
 

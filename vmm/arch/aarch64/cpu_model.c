@@ -164,47 +164,28 @@ static int list_apply(void *dev, const void *image, struct err *err)
 	return 0;
 }
 
-#define MODEL_DESC(section, image, table, prefix)                                                  \
-	{                                                                                          \
-		.name = (section), .version = 1, .min_version = 1,                                 \
-		.image_size = sizeof(struct image), .fields = (table),                             \
-		.nfields = ARRAY_LEN(table), .capture = prefix##_capture, .check = prefix##_check, \
-		.apply = prefix##_apply                                                            \
-	}
-
 static const struct state_desc model_desc[] = {
-	MODEL_DESC("arm64.vm", cpu_model_vm, vm_fields, vm),
-	MODEL_DESC("arm64.gic", cpu_model_gic, gic_fields, gic),
-	MODEL_DESC("arm64.id-registers", reg_set, ids_fields, ids),
-	MODEL_DESC("arm64.registers", list_image, list_fields, list),
+	STATE_DESC_("arm64.vm", struct cpu_model_vm, vm_fields, vm, vm_check),
+	STATE_DESC_("arm64.gic", struct cpu_model_gic, gic_fields, gic, gic_check),
+	STATE_DESC_("arm64.id-registers", struct reg_set, ids_fields, ids, ids_check),
+	STATE_DESC_("arm64.registers", struct list_image, list_fields, list, list_check),
 };
-
-static void model_entries(struct cpu_model *model,
-			  struct state_entry entries[ARRAY_LEN(model_desc)])
-{
-	for (unsigned int i = 0; i < ARRAY_LEN(model_desc); i++)
-		entries[i] = (struct state_entry){ .desc = &model_desc[i], .dev = model };
-}
 
 int cpu_model_encode(const struct cpu_model *model, struct buf *out, struct err *err)
 {
-	struct state_entry entries[ARRAY_LEN(model_desc)];
-
 	/* capture reads only */
-	model_entries((struct cpu_model *)(uintptr_t)model, entries);
-	return state_save_all(entries, ARRAY_LEN(entries), out, err);
+	return state_save_parts(model_desc, ARRAY_LEN(model_desc),
+				(struct cpu_model *)(uintptr_t)model, out, err);
 }
 
 int cpu_model_decode(const void *data, size_t len_bytes, struct cpu_model *ret, struct err *err)
 {
 	cleanup_free struct cpu_model *model = calloc(1, sizeof(*model));
-	struct state_entry entries[ARRAY_LEN(model_desc)];
 	int rc;
 
 	if (!model)
 		return err_set(err, -ENOMEM, "no memory for the cpu model");
-	model_entries(model, entries);
-	rc = state_load_all(entries, ARRAY_LEN(entries), data, len_bytes, err);
+	rc = state_load_parts(model_desc, ARRAY_LEN(model_desc), model, data, len_bytes, err);
 	if (!rc)
 		*ret = *model;
 	return rc;

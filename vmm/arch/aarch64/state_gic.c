@@ -211,17 +211,8 @@ static int gicd_apply(void *dev, const void *image, struct err *err)
 	return rc;
 }
 
-const struct state_desc arm64_state_gicd = {
-	.name = "arm64.gicd",
-	.version = 1,
-	.min_version = 1,
-	.image_size = sizeof(struct gicd_image),
-	.fields = gicd_fields,
-	.nfields = ARRAY_LEN(gicd_fields),
-	.capture = gicd_capture,
-	.check = gicd_check,
-	.apply = gicd_apply,
-};
+const struct state_desc arm64_state_gicd =
+	STATE_DESC_("arm64.gicd", struct gicd_image, gicd_fields, gicd, gicd_check);
 
 /* ---- redistributors ---- */
 
@@ -334,17 +325,8 @@ static int gicr_apply(void *dev, const void *image, struct err *err)
 	return access_all_gicr(dev, &img, true, err);
 }
 
-const struct state_desc arm64_state_gicr = {
-	.name = "arm64.gicr",
-	.version = 1,
-	.min_version = 1,
-	.image_size = sizeof(struct gicr_image),
-	.fields = gicr_fields,
-	.nfields = ARRAY_LEN(gicr_fields),
-	.capture = gicr_capture,
-	.check = gicr_check,
-	.apply = gicr_apply,
-};
+const struct state_desc arm64_state_gicr =
+	STATE_DESC_("arm64.gicr", struct gicr_image, gicr_fields, gicr, gicr_check);
 
 /* ---- CPU interface ---- */
 
@@ -450,17 +432,8 @@ static int icc_apply(void *dev, const void *image, struct err *err)
 	return access_all_icc(dev, &img, true, err);
 }
 
-const struct state_desc arm64_state_icc = {
-	.name = "arm64.icc",
-	.version = 1,
-	.min_version = 1,
-	.image_size = sizeof(struct icc_image),
-	.fields = icc_fields,
-	.nfields = ARRAY_LEN(icc_fields),
-	.capture = icc_capture,
-	.check = icc_check,
-	.apply = icc_apply,
-};
+const struct state_desc arm64_state_icc =
+	STATE_DESC_("arm64.icc", struct icc_image, icc_fields, icc, icc_check);
 
 /* ---- what does not change ---- */
 

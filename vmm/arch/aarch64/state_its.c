@@ -128,14 +128,5 @@ static int its_apply(void *dev, const void *image, struct err *err)
 	return rc ? rc : set(av, GITS_CTLR, img->ctlr, err);
 }
 
-const struct state_desc arm64_state_its = {
-	.name = "arm64.its",
-	.version = 1,
-	.min_version = 1,
-	.image_size = sizeof(struct its_image),
-	.fields = its_fields,
-	.nfields = ARRAY_LEN(its_fields),
-	.capture = its_capture,
-	.check = its_check,
-	.apply = its_apply,
-};
+const struct state_desc arm64_state_its =
+	STATE_DESC_("arm64.its", struct its_image, its_fields, its, its_check);

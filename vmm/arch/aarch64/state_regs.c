@@ -10,13 +10,6 @@
 
 /* A vCPU's own state but for its share of the interrupt controller. KVM checks values (modes that the CPU lacks, impossible fields). */
 
-#define VCPU_DESC(section, image, table, prefix)                                                \
-	{                                                                                       \
-		.name = (section), .version = 1, .min_version = 1, .image_size = sizeof(image), \
-		.fields = (table), .nfields = ARRAY_LEN(table), .capture = prefix##_capture,    \
-		.check = prefix##_check, .apply = prefix##_apply                                \
-	}
-
 /* ---- PSCI's power state ---- */
 
 static const struct state_field mp_fields[] = {
@@ -48,7 +41,7 @@ static int mp_apply(void *dev, const void *image, struct err *err)
 }
 
 const struct state_desc arm64_state_mp =
-	VCPU_DESC("arm64.mp-state", struct kvm_mp_state, mp_fields, mp);
+	STATE_DESC_("arm64.mp-state", struct kvm_mp_state, mp_fields, mp, mp_check);
 
 /* ---- registers ---- */
 
@@ -109,7 +102,7 @@ static int regs_apply(void *dev, const void *image, struct err *err)
 }
 
 const struct state_desc arm64_state_regs =
-	VCPU_DESC("arm64.regs", struct reg_set, regs_fields, regs);
+	STATE_DESC_("arm64.regs", struct reg_set, regs_fields, regs, regs_check);
 
 /* ---- a pending SError ---- */
 
@@ -168,4 +161,4 @@ static int events_apply(void *dev, const void *image, struct err *err)
 }
 
 const struct state_desc arm64_state_events =
-	VCPU_DESC("arm64.events", struct events_image, events_fields, events);
+	STATE_DESC_("arm64.events", struct events_image, events_fields, events, events_check);

@@ -109,14 +109,5 @@ static int counter_apply(void *dev, const void *image, struct err *err)
 	return MIN(kvm_arm_set_counter_offset(av->vm_fd, host - value, err), 0);
 }
 
-const struct state_desc arm64_state_counter = {
-	.name = "arm64.counter",
-	.version = 1,
-	.min_version = 1,
-	.image_size = sizeof(struct counter_image),
-	.fields = counter_fields,
-	.nfields = ARRAY_LEN(counter_fields),
-	.capture = counter_capture,
-	.check = counter_check,
-	.apply = counter_apply,
-};
+const struct state_desc arm64_state_counter =
+	STATE_DESC_("arm64.counter", struct counter_image, counter_fields, counter, counter_check);

@@ -183,47 +183,28 @@ static int xsave_apply(void *dev, const void *image, struct err *err)
 	return 0;
 }
 
-#define MODEL_DESC(section, image, table, prefix, check_fn)                                    \
-	{                                                                                      \
-		.name = (section), .version = 1, .min_version = 1,                             \
-		.image_size = sizeof(struct image), .fields = (table),                         \
-		.nfields = ARRAY_LEN(table), .capture = prefix##_capture, .check = (check_fn), \
-		.apply = prefix##_apply                                                        \
-	}
-
 static const struct state_desc model_desc[] = {
-	MODEL_DESC("x86.cpuid", cpuid_image, cpuid_fields, cpuid, cpuid_check_image),
-	MODEL_DESC("x86.msr-features", msr_image, msr_fields, msr, msr_check_image),
-	MODEL_DESC("x86.tsc", tsc_image, tsc_fields, tsc, tsc_check_image),
-	MODEL_DESC("x86.xsave-area", xsave_image, xsave_fields, xsave, NULL),
+	STATE_DESC_("x86.cpuid", struct cpuid_image, cpuid_fields, cpuid, cpuid_check_image),
+	STATE_DESC_("x86.msr-features", struct msr_image, msr_fields, msr, msr_check_image),
+	STATE_DESC_("x86.tsc", struct tsc_image, tsc_fields, tsc, tsc_check_image),
+	STATE_DESC_("x86.xsave-area", struct xsave_image, xsave_fields, xsave, NULL),
 };
-
-static void model_entries(struct cpu_model *model,
-			  struct state_entry entries[ARRAY_LEN(model_desc)])
-{
-	for (unsigned int i = 0; i < ARRAY_LEN(model_desc); i++)
-		entries[i] = (struct state_entry){ .desc = &model_desc[i], .dev = model };
-}
 
 int cpu_model_encode(const struct cpu_model *model, struct buf *out, struct err *err)
 {
-	struct state_entry entries[ARRAY_LEN(model_desc)];
-
 	/* capture reads only */
-	model_entries((struct cpu_model *)(uintptr_t)model, entries);
-	return state_save_all(entries, ARRAY_LEN(entries), out, err);
+	return state_save_parts(model_desc, ARRAY_LEN(model_desc),
+				(struct cpu_model *)(uintptr_t)model, out, err);
 }
 
 int cpu_model_decode(const void *data, size_t len_bytes, struct cpu_model *ret, struct err *err)
 {
 	cleanup_free struct cpu_model *model = calloc(1, sizeof(*model));
-	struct state_entry entries[ARRAY_LEN(model_desc)];
 	int rc;
 
 	if (!model)
 		return err_set(err, -ENOMEM, "no memory for the cpu model");
-	model_entries(model, entries);
-	rc = state_load_all(entries, ARRAY_LEN(entries), data, len_bytes, err);
+	rc = state_load_parts(model_desc, ARRAY_LEN(model_desc), model, data, len_bytes, err);
 	if (!rc)
 		*ret = *model;
 	return rc;

@@ -7,13 +7,6 @@
 
 /* The in-kernel interrupt controllers and timer. */
 
-#define CHIP_DESC(section, image, table, prefix, check_fn)                                      \
-	{                                                                                       \
-		.name = (section), .version = 1, .min_version = 1, .image_size = sizeof(image), \
-		.fields = (table), .nfields = ARRAY_LEN(table), .capture = prefix##_capture,    \
-		.check = (check_fn), .apply = prefix##_apply                                    \
-	}
-
 static int get_chip(const struct arch_vm *av, uint32_t id, void *dst, size_t len_bytes,
 		    struct err *err)
 {
@@ -90,9 +83,9 @@ static int pic_check(const void *image, struct err *err)
 }
 
 const struct state_desc x86_state_pic0 =
-	CHIP_DESC("x86.pic0", struct kvm_pic_state, pic_fields, pic0, pic_check);
+	STATE_DESC_("x86.pic0", struct kvm_pic_state, pic_fields, pic0, pic_check);
 const struct state_desc x86_state_pic1 =
-	CHIP_DESC("x86.pic1", struct kvm_pic_state, pic_fields, pic1, pic_check);
+	STATE_DESC_("x86.pic1", struct kvm_pic_state, pic_fields, pic1, pic_check);
 
 /* ---- I/O APIC ---- */
 
@@ -124,7 +117,7 @@ static int ioapic_check(const void *image, struct err *err)
 }
 
 const struct state_desc x86_state_ioapic =
-	CHIP_DESC("x86.ioapic", struct kvm_ioapic_state, ioapic_fields, ioapic, ioapic_check);
+	STATE_DESC_("x86.ioapic", struct kvm_ioapic_state, ioapic_fields, ioapic, ioapic_check);
 
 /* ---- 8254. When a channel was loaded is host time and KVM takes its own at set: the phase starts anew. ---- */
 
@@ -233,4 +226,4 @@ static int pit_apply(void *dev, const void *image, struct err *err)
 }
 
 const struct state_desc x86_state_pit =
-	CHIP_DESC("x86.pit", struct pit_image, pit_fields, pit, pit_check);
+	STATE_DESC_("x86.pit", struct pit_image, pit_fields, pit, pit_check);

@@ -10,13 +10,6 @@
  * checks what it is given (reserved bits, impossible segment states), so that check() refuses only what this code itself would trip over.
  */
 
-#define VCPU_DESC(section, image, table, prefix, check_fn)                                      \
-	{                                                                                       \
-		.name = (section), .version = 1, .min_version = 1, .image_size = sizeof(image), \
-		.fields = (table), .nfields = ARRAY_LEN(table), .capture = prefix##_capture,    \
-		.check = (check_fn), .apply = prefix##_apply                                    \
-	}
-
 /* ---- mp_state ---- */
 
 static const struct state_field mp_fields[] = {
@@ -47,7 +40,7 @@ static int mp_apply(void *dev, const void *image, struct err *err)
 }
 
 const struct state_desc x86_state_mp =
-	VCPU_DESC("x86.mp-state", struct kvm_mp_state, mp_fields, mp, mp_check);
+	STATE_DESC_("x86.mp-state", struct kvm_mp_state, mp_fields, mp, mp_check);
 
 /* ---- general registers ---- */
 
@@ -73,7 +66,7 @@ static int regs_apply(void *dev, const void *image, struct err *err)
 }
 
 const struct state_desc x86_state_regs =
-	VCPU_DESC("x86.regs", struct kvm_regs, regs_fields, regs, NULL);
+	STATE_DESC_("x86.regs", struct kvm_regs, regs_fields, regs, NULL);
 
 /* ---- XCR0 ---- */
 
@@ -119,7 +112,7 @@ static int xcr_apply(void *dev, const void *image, struct err *err)
 }
 
 const struct state_desc x86_state_xcrs =
-	VCPU_DESC("x86.xcrs", struct xcr_image, xcr_fields, xcr, NULL);
+	STATE_DESC_("x86.xcrs", struct xcr_image, xcr_fields, xcr, NULL);
 
 /* ---- XSAVE area ---- */
 
@@ -170,7 +163,7 @@ static int xsave_apply(void *dev, const void *image, struct err *err)
 }
 
 const struct state_desc x86_state_xsave =
-	VCPU_DESC("x86.xsave", struct xsave_image, xsave_fields, xsave, xsave_check);
+	STATE_DESC_("x86.xsave", struct xsave_image, xsave_fields, xsave, xsave_check);
 
 /* ---- debug registers ---- */
 
@@ -195,7 +188,7 @@ static int debug_apply(void *dev, const void *image, struct err *err)
 }
 
 const struct state_desc x86_state_debugregs =
-	VCPU_DESC("x86.debugregs", struct kvm_debugregs, debug_fields, debug, NULL);
+	STATE_DESC_("x86.debugregs", struct kvm_debugregs, debug_fields, debug, NULL);
 
 /* ---- local APIC: its register page as it is (Intel SDM vol. 3, 11.4.1) ---- */
 
@@ -218,7 +211,7 @@ static int lapic_apply(void *dev, const void *image, struct err *err)
 }
 
 const struct state_desc x86_state_lapic =
-	VCPU_DESC("x86.lapic", struct kvm_lapic_state, lapic_fields, lapic, NULL);
+	STATE_DESC_("x86.lapic", struct kvm_lapic_state, lapic_fields, lapic, NULL);
 
 /* ---- pending exceptions, interrupts, NMI, SMI ---- */
 
@@ -273,4 +266,4 @@ static int events_apply(void *dev, const void *image, struct err *err)
 }
 
 const struct state_desc x86_state_events =
-	VCPU_DESC("x86.events", struct kvm_vcpu_events, events_fields, events, events_check);
+	STATE_DESC_("x86.events", struct kvm_vcpu_events, events_fields, events, events_check);

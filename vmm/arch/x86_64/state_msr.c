@@ -55,14 +55,5 @@ static int msrs_apply(void *dev, const void *image, struct err *err)
 	return msr_write(ac->fd, img->entry, img->len_bytes / (uint32_t)sizeof(img->entry[0]), err);
 }
 
-const struct state_desc x86_state_msrs = {
-	.name = "x86.msrs",
-	.version = 1,
-	.min_version = 1,
-	.image_size = sizeof(struct msrs_image),
-	.fields = msrs_fields,
-	.nfields = ARRAY_LEN(msrs_fields),
-	.capture = msrs_capture,
-	.check = msrs_check,
-	.apply = msrs_apply,
-};
+const struct state_desc x86_state_msrs =
+	STATE_DESC_("x86.msrs", struct msrs_image, msrs_fields, msrs, msrs_check);

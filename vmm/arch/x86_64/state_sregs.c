@@ -197,14 +197,5 @@ static int sregs_apply(void *dev, const void *image, struct err *err)
 	return MIN(kvm_set_sregs2(ac->fd, &s2, err), 0);
 }
 
-const struct state_desc x86_state_sregs = {
-	.name = "x86.sregs",
-	.version = 1,
-	.min_version = 1,
-	.image_size = sizeof(struct sregs_image),
-	.fields = sregs_fields,
-	.nfields = ARRAY_LEN(sregs_fields),
-	.capture = sregs_capture,
-	.check = sregs_check,
-	.apply = sregs_apply,
-};
+const struct state_desc x86_state_sregs =
+	STATE_DESC_("x86.sregs", struct sregs_image, sregs_fields, sregs, sregs_check);

@@ -104,17 +104,8 @@ static int clock_apply(void *dev, const void *image, struct err *err)
 	return av->shift.valid ? 0 : err_set(err, -EIO, "KVM's clock went backwards");
 }
 
-const struct state_desc x86_state_clock = {
-	.name = "x86.clock",
-	.version = 1,
-	.min_version = 1,
-	.image_size = sizeof(struct clock_image),
-	.fields = clock_fields,
-	.nfields = ARRAY_LEN(clock_fields),
-	.capture = clock_capture,
-	.check = clock_check,
-	.apply = clock_apply,
-};
+const struct state_desc x86_state_clock =
+	STATE_DESC_("x86.clock", struct clock_image, clock_fields, clock, clock_check);
 
 /* ---- each vCPU's TSC ---- */
 
@@ -200,14 +191,5 @@ static int tsc_apply(void *dev, const void *image, struct err *err)
 		   0);
 }
 
-const struct state_desc x86_state_tsc = {
-	.name = "x86.tsc-offset",
-	.version = 1,
-	.min_version = 1,
-	.image_size = sizeof(struct tsc_image),
-	.fields = tsc_fields,
-	.nfields = ARRAY_LEN(tsc_fields),
-	.capture = tsc_capture,
-	.check = tsc_check,
-	.apply = tsc_apply,
-};
+const struct state_desc x86_state_tsc =
+	STATE_DESC_("x86.tsc-offset", struct tsc_image, tsc_fields, tsc, tsc_check);
