@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
-#include <stddef.h>
-#include <string.h>
 
 #include "arch.h"
 #include "vmm/arch/aarch64/arm64.h"
@@ -57,6 +55,8 @@ _Static_assert(VM_MAX_VCPUS <= 256, "control pages");
 
 /* x0: the control page, x1: the page of MMIO. */
 asm(".pushsection .rodata\n"
+    ".globl tiny_work_start, tiny_work_end, tiny_in_start, tiny_in_end, tiny_in_read\n"
+    ".globl tiny_pass_start_of_code, tiny_pass_end_of_code\n"
     "	.balign 8\n"
     "tiny_work_start:\n"
     "	add x6, x0, #8\n"
@@ -123,32 +123,6 @@ asm(".pushsection .rodata\n"
     "6:	.quad 1442695040888963407\n"
     "tiny_pass_end_of_code:\n"
     ".popsection\n");
-/* Hidden: a label that is local to this file has no entry of its own in the global offset table, where other symbols are looked for. */
-#pragma GCC visibility push(hidden)
-extern const uint8_t tiny_work_start[], tiny_work_end[], tiny_in_start[], tiny_in_end[],
-	tiny_in_read[], tiny_pass_start_of_code[], tiny_pass_end_of_code[];
-#pragma GCC visibility pop
-_Static_assert(offsetof(struct tiny_control, done) == 8, "the code above knows it");
-_Static_assert(offsetof(struct tiny_control, first_va) == 32, "the code above knows it");
-_Static_assert(offsetof(struct tiny_control, cpu) == 40, "the code above knows it");
-_Static_assert(offsetof(struct tiny_control, pass) == 64, "the code above knows it");
-_Static_assert(offsetof(struct tiny_pass, value) == 40, "the code above knows it");
-_Static_assert(TINY_PORT == 0x510 && TINY_PASS_PORT == 0x514, "the code above knows it");
-_Static_assert(TINY_RNG_MUL == 6364136223846793005ULL, "the code above knows it");
-_Static_assert(TINY_RNG_ADD == 1442695040888963407ULL, "the code above knows it");
-
-static const struct {
-	const uint8_t *code, *end;
-} programs[] = {
-	[TINY_WORK] = { tiny_work_start, tiny_work_end },
-	[TINY_IN] = { tiny_in_start, tiny_in_end },
-	[TINY_PASS] = { tiny_pass_start_of_code, tiny_pass_end_of_code },
-};
-
-static uint64_t *table(struct gmem *m, uint64_t page)
-{
-	return (uint64_t *)(void *)gmem_page(m, page);
-}
 
 /* The page of MMIO: the first from the machine's serial port on that is no RAM, so that KVM's interrupt controller is not there either. */
 static uint64_t device_gpa(const struct gmem *m)
@@ -172,23 +146,21 @@ static uint64_t device_va(const struct gmem *m)
 static void map_singly(struct gmem *m, uint64_t first)
 {
 	for (uint64_t i = 0; i < 512; i++)
-		table(m, tiny_table_page(first))[i] = tiny_gpa(m, first + i) | DESC_PAGE |
-						      DESC_NORMAL | DESC_INNER_SHAREABLE |
-						      DESC_READ_ONLY | DESC_DBM;
+		tiny_table(m, tiny_table_page(first))[i] = tiny_gpa(m, first + i) | DESC_PAGE |
+							   DESC_NORMAL | DESC_INNER_SHAREABLE |
+							   DESC_READ_ONLY | DESC_DBM;
 }
 
 void tiny_arch_load(struct gmem *m, const struct tiny_config *config)
 {
-	const uint8_t *code = programs[config->program].code;
-
-	table(m, L1_PAGE)[0] = (device_gpa(m) - device_va(m)) | DESC_BLOCK | DESC_DEVICE |
-			       DESC_ACCESSED | DESC_NEVER_EXECUTE;
+	tiny_table(m, L1_PAGE)[0] = (device_gpa(m) - device_va(m)) | DESC_BLOCK | DESC_DEVICE |
+				    DESC_ACCESSED | DESC_NEVER_EXECUTE;
 	for (uint64_t p = 0; p < m->npages; p += 512) {
 		uint64_t gib = p >> 18;
 		uint64_t l2 = gib == 0 ? FIRST_L2_PAGE : TINY_TABLES_PAGE + gib - 1;
-		uint64_t *entry = &table(m, l2)[p / 512 % 512];
+		uint64_t *entry = &tiny_table(m, l2)[p / 512 % 512];
 
-		table(m, L1_PAGE)[(TINY_RAM_VA >> 30) + gib] = tiny_gpa(m, l2) | DESC_TABLE;
+		tiny_table(m, L1_PAGE)[(TINY_RAM_VA >> 30) + gib] = tiny_gpa(m, l2) | DESC_TABLE;
 		/* Accessed from the start, and writable is as good as dirty: a processor has no reason to write to these tables. */
 		*entry = tiny_gpa(m, p) | DESC_BLOCK | DESC_NORMAL | DESC_INNER_SHAREABLE |
 			 DESC_ACCESSED;
@@ -197,7 +169,6 @@ void tiny_arch_load(struct gmem *m, const struct tiny_config *config)
 			*entry = tiny_gpa(m, tiny_table_page(p)) | DESC_TABLE;
 		}
 	}
-	memcpy(gmem_page(m, TINY_CODE_PAGE), code, (size_t)(programs[config->program].end - code));
 }
 
 /* FEAT_HAFDBS with dirty state: ID_AA64MMFR1_EL1.HAFDBS is 2 or more. */

@@ -14,6 +14,20 @@
 #define MIB2 (2ULL << 20)
 #define FIRST_PASS_TIMEOUT_NS (60 * NS_PER_S)
 
+static void load_code(struct gmem *m, enum tiny_program program)
+{
+	static const struct {
+		const uint8_t *code, *end;
+	} programs[] = {
+		[TINY_WORK] = { tiny_work_start, tiny_work_end },
+		[TINY_IN] = { tiny_in_start, tiny_in_end },
+		[TINY_PASS] = { tiny_pass_start_of_code, tiny_pass_end_of_code },
+	};
+	const uint8_t *code = programs[program].code;
+
+	memcpy(gmem_page(m, TINY_CODE_PAGE), code, (size_t)(programs[program].end - code));
+}
+
 /* A vCPU of TINY_PASS has ended its pass: it stays here, outside KVM_RUN, until the next one. */
 static void wait_for_pass(struct tiny *t)
 {
@@ -112,6 +126,7 @@ int tiny_create(const struct tiny_config *config, struct tiny *t, struct err *er
 	if (r < 0)
 		return r;
 	tiny_arch_load(vm_mem(t->vm), config);
+	load_code(vm_mem(t->vm), config->program);
 	for (unsigned int i = 0; r == 0 && i < config->ncpus; i++) {
 		tiny_control(t, i)->cpu = i;
 		r = tiny_arch_set_registers(&t->vm->vcpu[i], config, err);

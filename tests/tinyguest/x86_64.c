@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <linux/kvm_para.h>
-#include <stddef.h>
-#include <string.h>
 
 #include "arch.h"
 #include "vmm/arch/x86_64/kvm_x86.h"
@@ -23,6 +21,8 @@ _Static_assert(VM_MAX_VCPUS <= 256, "control pages");
 
 /* rdi: the control page. */
 asm(".pushsection .rodata\n"
+    ".globl tiny_work_start, tiny_work_end, tiny_in_start, tiny_in_end, tiny_in_read\n"
+    ".globl tiny_pass_start_of_code, tiny_pass_end_of_code\n"
     "tiny_work_start:\n"
     "1:	mov 8(%rdi), %rax\n"
     "2:	cmp (%rdi), %rax\n"
@@ -89,46 +89,23 @@ asm(".pushsection .rodata\n"
     "	jmp 2b\n"
     "tiny_pass_end_of_code:\n"
     ".popsection\n");
-extern const uint8_t tiny_work_start[], tiny_work_end[], tiny_in_start[], tiny_in_end[],
-	tiny_in_read[], tiny_pass_start_of_code[], tiny_pass_end_of_code[];
-_Static_assert(offsetof(struct tiny_control, done) == 8, "the code above knows it");
-_Static_assert(offsetof(struct tiny_control, first_va) == 32, "the code above knows it");
-_Static_assert(offsetof(struct tiny_control, cpu) == 40, "the code above knows it");
-_Static_assert(offsetof(struct tiny_control, pass) == 64, "the code above knows it");
-_Static_assert(offsetof(struct tiny_pass, value) == 40, "the code above knows it");
-_Static_assert(TINY_RNG_MUL == 6364136223846793005ULL, "the code above knows it");
-_Static_assert(TINY_RNG_ADD == 1442695040888963407ULL, "the code above knows it");
-
-static const struct {
-	const uint8_t *code, *end;
-} programs[] = {
-	[TINY_WORK] = { tiny_work_start, tiny_work_end },
-	[TINY_IN] = { tiny_in_start, tiny_in_end },
-	[TINY_PASS] = { tiny_pass_start_of_code, tiny_pass_end_of_code },
-};
-
-static uint64_t *table(struct gmem *m, uint64_t page)
-{
-	return (uint64_t *)(void *)gmem_page(m, page);
-}
 
 static void map_singly(struct gmem *m, uint64_t first)
 {
 	for (uint64_t i = 0; i < 512; i++)
-		table(m, tiny_table_page(first))[i] = tiny_gpa(m, first + i) | PTE_NEVER_USED;
+		tiny_table(m, tiny_table_page(first))[i] = tiny_gpa(m, first + i) | PTE_NEVER_USED;
 }
 
 void tiny_arch_load(struct gmem *m, const struct tiny_config *config)
 {
-	const uint8_t *code = programs[config->program].code;
-
-	*table(m, PML4_PAGE) = (PDPT_PAGE << 12) | PTE_PRESENT_RW_USER;
+	*tiny_table(m, PML4_PAGE) = (PDPT_PAGE << 12) | PTE_PRESENT_RW_USER;
 	for (uint64_t p = 0; p < m->npages; p += 512) {
 		uint64_t gib = p >> 18;
 		uint64_t pd = gib == 0 ? FIRST_PD_PAGE : TINY_TABLES_PAGE + gib - 1;
-		uint64_t *entry = &table(m, pd)[p / 512 % 512];
+		uint64_t *entry = &tiny_table(m, pd)[p / 512 % 512];
 
-		table(m, PDPT_PAGE)[(TINY_RAM_VA >> 30) + gib] = pd << 12 | PTE_PRESENT_RW_USER;
+		tiny_table(m, PDPT_PAGE)[(TINY_RAM_VA >> 30) + gib] =
+			pd << 12 | PTE_PRESENT_RW_USER;
 		*entry = tiny_gpa(m, p) | PTE_LARGE_DIRTY | PTE_PRESENT_RW_USER;
 		if (config->walker && p >= TINY_WORK_FIRST_PAGE) {
 			map_singly(m, p);
@@ -137,7 +114,6 @@ void tiny_arch_load(struct gmem *m, const struct tiny_config *config)
 	}
 	/* IOPL does not survive everywhere that user mode runs natively; a bitmap of zeroes allows every port just as well. */
 	*(uint16_t *)(void *)(gmem_page(m, TSS_PAGE) + 102) = TSS_IO_BASE;
-	memcpy(gmem_page(m, TINY_CODE_PAGE), code, (size_t)(programs[config->program].end - code));
 }
 
 static struct kvm_segment user_segment(uint8_t type, uint16_t selector, bool code)
