@@ -123,14 +123,6 @@ static void save_logged(struct vm *vm, struct buf *out)
 	bitmap_fini(&pages);
 }
 
-static void must_load(struct vm *vm, const struct buf *state)
-{
-	struct err err = { 0 };
-
-	if (load(vm, state, &err))
-		fail_msg("load: %s", err.msg);
-}
-
 static void must_create(enum dirty_kind dirty, const struct buf *model, struct vm **ret)
 {
 	struct err err = { 0 };

@@ -19,49 +19,6 @@
 
 #define NSECTIONS (2 + 2 * 5 + 1)
 
-struct pair {
-	struct vm *a, *b;
-	struct buf model;
-	struct buf sa, sb;
-};
-
-static int setup(void **state)
-{
-	struct pair *p = calloc(1, sizeof(*p));
-	struct err err = { 0 };
-
-	assert_non_null(p);
-	if (test_vm_create(DIRTY_BITMAP, NULL, &p->a, &err) ||
-	    vm_cpu_model(p->a, &p->model, &err) ||
-	    test_vm_create(DIRTY_BITMAP, &p->model, &p->b, &err)) {
-		print_error("%s\n", err.msg);
-		return -1;
-	}
-	*state = p;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct pair *p = *state;
-
-	vm_destroy(p->a);
-	vm_destroy(p->b);
-	buf_fini(&p->model);
-	buf_fini(&p->sa);
-	buf_fini(&p->sb);
-	free(p);
-	return 0;
-}
-
-static void must_load(struct vm *vm, const struct buf *state)
-{
-	struct err err = { 0 };
-
-	if (load(vm, state, &err))
-		fail_msg("load: %s", err.msg);
-}
-
 /* The value of a register in a vCPU's section, to patch or compare. */
 static uint8_t *reg(struct buf *state, uint32_t cpu, uint64_t id)
 {
@@ -196,34 +153,12 @@ static void test_all_state_moves(void **state)
 
 static void test_guest_goes_on(void **state)
 {
+	static const struct test_guest guest = { GUEST_COUNT, GUEST_START, GUEST_SECOND_COUNT,
+						 GUEST_BACKWARDS };
 	struct pair *p = *state;
-	struct vm *from = p->a, *to = p->b;
-	uint32_t count = 0, second = 0;
 
 	test_vm_boot(p->a);
-	for (unsigned int round = 0; round < 6; round++) {
-		struct vm *was = from;
-
-		run_until(from, GUEST_COUNT, count + 50);
-		if (round == 2) /* vCPU 1 is switched on only after two moves as one that is off */
-			*(volatile uint32_t *)gmem_ptr(vm_mem(from), GUEST_START, 4) = 1;
-		if (round >= 2)
-			run_until(from, GUEST_SECOND_COUNT, second + 50);
-		else
-			assert_int_equal(guest_u32(from, GUEST_SECOND_COUNT), 0);
-		count = guest_u32(from, GUEST_COUNT);
-		second = guest_u32(from, GUEST_SECOND_COUNT);
-		save(from, &p->sa);
-		copy_memory(to, from);
-		must_load(to, &p->sa);
-		assert_int_equal(guest_u32(to, GUEST_COUNT), count);
-		from = to;
-		to = was;
-	}
-	run_until(from, GUEST_COUNT, count + 50);
-	run_until(from, GUEST_SECOND_COUNT, second + 50);
-	assert_int_equal(guest_u32(from, GUEST_PSCI_RESULT), 0);
-	assert_int_equal(guest_u32(from, GUEST_BACKWARDS), 0);
+	assert_int_equal(guest_u32(guest_moves(p, &guest), GUEST_PSCI_RESULT), 0);
 }
 
 /* Where a 32-bit word of an array of arm64.gicd lies: the @bank-th (in the order of the format: igroupr, isenabler, ispendr, isactiver, level, ipriorityr,
@@ -351,16 +286,6 @@ static void test_time_of_unsynchronised_host(void **state)
 		assert_true(after.virtual >= before.virtual);
 		assert_true(after.virtual - before.virtual < 1800 * before.hz);
 	}
-}
-
-static void expect_refused(struct pair *p, const char *text)
-{
-	struct err err = { 0 };
-
-	assert_true(load(p->b, &p->sa, &err) < 0);
-	if (!strstr(err.msg, text))
-		fail_msg("\"%s\" does not contain \"%s\"", err.msg, text);
-	save(p->b, &p->sb);
 }
 
 /* What is wrong with one section keeps all others from being applied. */
@@ -506,7 +431,7 @@ static void test_smaller_cpu_is_adopted(void **state)
 	buf_fini(&again);
 }
 
-#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define T(fn) cmocka_unit_test_setup_teardown(fn, pair_setup, pair_teardown)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {

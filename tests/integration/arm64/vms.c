@@ -8,8 +8,6 @@
 
 #include <cmocka.h>
 
-#include "vmm/arch.h"
-
 extern const uint8_t test_image[], test_image_end[];
 
 /* Documentation/arch/arm64/booting.rst: the header, then the code. */
@@ -71,40 +69,7 @@ __asm__(".pushsection .rodata\n"
 	"test_image_end:\n"
 	"	.popsection\n");
 
-static void on_pio(void *opaque, uint16_t port, bool is_write, void *data, unsigned int size_bytes,
-		   unsigned int count)
-{
-}
-
-static void on_mmio(void *opaque, uint64_t gpa, bool is_write, void *data, unsigned int len_bytes)
-{
-	if (!is_write)
-		memset(data, 0xff, len_bytes);
-}
-
-static void on_exit_(void *opaque, enum vm_exit_reason reason, unsigned int vcpu, const char *text)
-{
-	print_error("vCPU %u stopped: %s\n", vcpu, text ? text : "");
-}
-
-int test_vm_create(enum dirty_kind dirty, const struct buf *cpu_model, struct vm **ret,
-		   struct err *err)
-{
-	struct vm_config config = {
-		.ncpus = 2,
-		.dirty = dirty,
-		.ring_entries = dirty == DIRTY_RING ? 4096 : 0,
-		.mem = { .backing = GMEM_4K },
-		.cpu_model = cpu_model,
-	};
-	struct vm_client client = { .pio = on_pio, .mmio = on_mmio, .exited = on_exit_ };
-	int n = arch_mem_layout(TEST_RAM_BYTES, config.mem.region, err);
-
-	if (n < 0)
-		return n;
-	config.mem.nregions = (unsigned int)n;
-	return vm_create(&config, &client, ret, err);
-}
+const uint64_t test_ram_bytes = TEST_RAM_BYTES;
 
 void test_vm_boot(struct vm *vm)
 {

@@ -20,9 +20,6 @@
 #define GUEST_START (GUEST_DATA + 0x200)
 #define GUEST_SECOND_COUNT (GUEST_DATA + 0x400)
 
-/* @cpu_model: NULL or a source's. Returns vm_create's value. */
-int test_vm_create(enum dirty_kind dirty, const struct buf *cpu_model, struct vm **ret,
-		   struct err *err);
 void test_vm_boot(struct vm *vm);
 
 #endif

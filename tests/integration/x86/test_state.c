@@ -16,48 +16,6 @@
 #include "vmm/arch/x86_64/cpu_model.h"
 #include "vms.h"
 
-struct pair {
-	struct vm *a, *b;
-	struct buf model;
-	struct buf sa, sb;
-};
-
-static int setup(void **state)
-{
-	struct pair *p = calloc(1, sizeof(*p));
-	struct err err = { 0 };
-
-	assert_non_null(p);
-	if (test_vm_create(NULL, &p->a, &err) || vm_cpu_model(p->a, &p->model, &err) ||
-	    test_vm_create(&p->model, &p->b, &err)) {
-		print_error("%s\n", err.msg);
-		return -1;
-	}
-	*state = p;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct pair *p = *state;
-
-	vm_destroy(p->a);
-	vm_destroy(p->b);
-	buf_fini(&p->model);
-	buf_fini(&p->sa);
-	buf_fini(&p->sb);
-	free(p);
-	return 0;
-}
-
-static void must_load(struct vm *vm, const struct buf *state)
-{
-	struct err err = { 0 };
-
-	if (load(vm, state, &err))
-		fail_msg("load: %s", err.msg);
-}
-
 /* Time is compared by the tests of time. */
 static void assert_same_state(struct buf *x, struct buf *y)
 {
@@ -165,34 +123,12 @@ static void test_all_state_moves(void **state)
 
 static void test_guest_goes_on(void **state)
 {
+	static const struct test_guest guest = { GUEST_BSP_COUNT, GUEST_START_AP, GUEST_AP_COUNT,
+						 GUEST_BACKWARDS };
 	struct pair *p = *state;
-	struct vm *from = p->a, *to = p->b;
-	uint32_t count = 0, ap_count = 0;
 
 	test_vm_boot(p->a);
-	for (unsigned int round = 0; round < 6; round++) {
-		struct vm *was = from;
-
-		run_until(from, GUEST_BSP_COUNT, count + 50);
-		if (round == 2) /* the second CPU wakes up only after two moves as a sleeper */
-			*(volatile uint32_t *)gmem_ptr(vm_mem(from), GUEST_START_AP, 4) = 1;
-		if (round >= 2)
-			run_until(from, GUEST_AP_COUNT, ap_count + 50);
-		else
-			assert_int_equal(guest_u32(from, GUEST_AP_COUNT), 0);
-		count = guest_u32(from, GUEST_BSP_COUNT);
-		ap_count = guest_u32(from, GUEST_AP_COUNT);
-		save(from, &p->sa);
-		copy_memory(to, from);
-		must_load(to, &p->sa);
-		assert_int_equal(guest_u32(to, GUEST_BSP_COUNT), count);
-		from = to;
-		to = was;
-	}
-	run_until(from, GUEST_BSP_COUNT, count + 50);
-	run_until(from, GUEST_AP_COUNT, ap_count + 50);
-	/* 1: from nothing to the first reading cannot happen, since the first is compared with zero. */
-	assert_int_equal(guest_u32(from, GUEST_BACKWARDS), 0);
+	guest_moves(p, &guest);
 }
 
 struct times {
@@ -263,16 +199,6 @@ static void test_time_of_unsynchronised_host(void **state)
 	}
 }
 
-static void expect_refused(struct pair *p, const char *text)
-{
-	struct err err = { 0 };
-
-	assert_true(load(p->b, &p->sa, &err) < 0);
-	if (!strstr(err.msg, text))
-		fail_msg("\"%s\" does not contain \"%s\"", err.msg, text);
-	save(p->b, &p->sb);
-}
-
 /* Values that check() refuses: nothing at all is applied. */
 static void test_refused_state_changes_nothing(void **state)
 {
@@ -337,7 +263,7 @@ static void test_cpu_model_refused(void **state)
 			m->cpuid.entry[i].ebx |= 1u << 14; /* MPX: gone from Linux since 5.6 */
 	}
 	assert_int_equal(cpu_model_encode(m, &b, &err), 0);
-	assert_int_equal(test_vm_create(&b, &vm, &err), -EOPNOTSUPP);
+	assert_int_equal(test_vm_create(DIRTY_BITMAP, &b, &vm, &err), -EOPNOTSUPP);
 	assert_non_null(strstr(err.msg, "CPUID 7.0 EBX bit 14"));
 	assert_null(vm);
 
@@ -345,7 +271,7 @@ static void test_cpu_model_refused(void **state)
 	m->tsc_khz = m->tsc_khz / 2;
 	buf_clear(&b);
 	assert_int_equal(cpu_model_encode(m, &b, &err), 0);
-	if (test_vm_create(&b, &vm, &err) == 0) {
+	if (test_vm_create(DIRTY_BITMAP, &b, &vm, &err) == 0) {
 		print_message("this host scales the TSC\n");
 		vm_destroy(vm);
 	} else {
@@ -376,7 +302,7 @@ static void test_cost(void **state)
 		      (unsigned long long)best_load / 1000);
 }
 
-#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define T(fn) cmocka_unit_test_setup_teardown(fn, pair_setup, pair_teardown)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {

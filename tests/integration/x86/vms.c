@@ -44,38 +44,7 @@ __asm__(".pushsection .rodata\n"
 	"	.code64\n"
 	"	.popsection\n");
 
-static void on_pio(void *opaque, uint16_t port, bool is_write, void *data, unsigned int size_bytes,
-		   unsigned int count)
-{
-	if (!is_write)
-		memset(data, 0xff, (size_t)size_bytes * count);
-}
-
-static void on_mmio(void *opaque, uint64_t gpa, bool is_write, void *data, unsigned int len_bytes)
-{
-	if (!is_write)
-		memset(data, 0xff, len_bytes);
-}
-
-static void on_exit_(void *opaque, enum vm_exit_reason reason, unsigned int vcpu, const char *text)
-{
-	print_error("vCPU %u stopped: %s\n", vcpu, text ? text : "");
-}
-
-int test_vm_create(const struct buf *cpu_model, struct vm **ret, struct err *err)
-{
-	struct vm_config config = {
-		.ncpus = 2,
-		.dirty = DIRTY_BITMAP,
-		.mem = { .backing = GMEM_4K,
-			 .nregions = 1,
-			 .region = { { .gpa = 0, .len_bytes = TEST_RAM_BYTES } } },
-		.cpu_model = cpu_model,
-	};
-	struct vm_client client = { .pio = on_pio, .mmio = on_mmio, .exited = on_exit_ };
-
-	return vm_create(&config, &client, ret, err);
-}
+const uint64_t test_ram_bytes = TEST_RAM_BYTES;
 
 void test_vm_boot(struct vm *vm)
 {

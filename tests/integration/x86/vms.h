@@ -15,8 +15,6 @@
 #define GUEST_START_AP 0x300014u
 #define GUEST_AP_COUNT 0x31000u
 
-/* @cpu_model: NULL or a source's. Returns vm_create's value. */
-int test_vm_create(const struct buf *cpu_model, struct vm **ret, struct err *err);
 void test_vm_boot(struct vm *vm);
 
 #endif
