@@ -18,6 +18,7 @@ struct device {
 	struct gmem *mem;
 	_Atomic bool end;
 	uint64_t writes;
+	pthread_t thread;
 };
 
 /* Counts up in pages of its own, in both regions, as fast as it can. */
@@ -36,11 +37,29 @@ static void *device_thread(void *arg)
 	return NULL;
 }
 
+/* The guest and the device. */
+static void run_both(struct fixture *f, struct device *dev)
+{
+	*dev = (struct device){ .mem = vm_mem(f->t.vm) };
+	run(f);
+	assert_int_equal(pthread_create(&dev->thread, NULL, device_thread, dev), 0);
+}
+
+/* Both stop, and what they wrote last is copied: now the copy is whole. */
+static void switch_over(struct fixture *f, struct device *dev)
+{
+	halt(f);
+	atomic_store(&dev->end, true);
+	pthread_join(dev->thread, NULL);
+	finish(f);
+	send_acc(f);
+	assert_copy_equals_memory(f);
+}
+
 void test_live_copy(void **state)
 {
 	static struct fixture f;
-	struct device dev = { 0 };
-	pthread_t thread;
+	struct device dev;
 	uint64_t done;
 
 	set_up(&f, state, 2, TWO_REGIONS);
@@ -48,9 +67,7 @@ void test_live_copy(void **state)
 	tiny_set_work(&f.t, 1, HALF + 2048, 256, 1);
 	tiny_allow(&f.t, 0, UINT64_MAX);
 	tiny_allow(&f.t, 1, UINT64_MAX);
-	dev.mem = vm_mem(f.t.vm);
-	run(&f);
-	assert_int_equal(pthread_create(&thread, NULL, device_thread, &dev), 0);
+	run_both(&f, &dev);
 	assert_true(tiny_wait_done(&f.t, 1, 1000));
 	start(&f);
 	send_everything(&f);
@@ -62,12 +79,7 @@ void test_live_copy(void **state)
 		done = atomic_load(&tiny_control(&f.t, 1)->done);
 		assert_true(tiny_wait_done(&f.t, 1, done + 2));
 	}
-	halt(&f);
-	atomic_store(&dev.end, true);
-	pthread_join(thread, NULL);
-	finish(&f);
-	send_acc(&f);
-	assert_copy_equals_memory(&f);
+	switch_over(&f, &dev);
 	assert_int_equal(f.d->stats.collects, 31);
 	dirty_stop(f.d);
 	tear_down(&f);
@@ -77,17 +89,14 @@ void test_live_copy(void **state)
 void test_live_copy_of_4_vcpus(void **state)
 {
 	static struct fixture f;
-	struct device dev = { 0 };
-	pthread_t thread;
+	struct device dev;
 
 	set_up(&f, state, 4, TWO_REGIONS);
 	for (unsigned int c = 0; c < 4; c++) {
 		tiny_set_work(&f.t, c, HALF - 512, 1024, PERMUTE + 2ULL * c);
 		tiny_allow(&f.t, c, UINT64_MAX);
 	}
-	dev.mem = vm_mem(f.t.vm);
-	run(&f);
-	assert_int_equal(pthread_create(&thread, NULL, device_thread, &dev), 0);
+	run_both(&f, &dev);
 	start(&f);
 	send_everything(&f);
 	for (unsigned int round = 0; round < 10; round++) {
@@ -97,12 +106,7 @@ void test_live_copy_of_4_vcpus(void **state)
 			assert_true(tiny_wait_done(&f.t, c,
 						   atomic_load(&tiny_control(&f.t, c)->done) + 1));
 	}
-	halt(&f);
-	atomic_store(&dev.end, true);
-	pthread_join(thread, NULL);
-	finish(&f);
-	send_acc(&f);
-	assert_copy_equals_memory(&f);
+	switch_over(&f, &dev);
 	dirty_stop(f.d);
 	tear_down(&f);
 }
