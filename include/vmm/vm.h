@@ -9,6 +9,7 @@
 #include "base/state.h"
 #include "vmm/dirty.h"
 #include "vmm/gmem.h"
+#include "vmm/irq.h"
 
 /*
  * A VM and its vCPU threads over KVM. vm_create makes the VM, its memory slots, in-kernel interrupt controllers and vCPUs with their threads, stopped.
@@ -74,11 +75,6 @@ int vm_boot(struct vm *vm, const struct boot_config *boot, struct err *err);
 int vm_resume(struct vm *vm, struct err *err);
 int vm_pause(struct vm *vm, struct err *err);
 bool vm_is_paused(const struct vm *vm);
-
-/* Raise or lower an interrupt line (GSI) of the in-kernel interrupt controller. Any thread. */
-int vm_irq_line(struct vm *vm, unsigned int gsi, bool level);
-/* An eventfd whose signal is an edge on @gsi (KVM_IRQFD). */
-int vm_irqfd(struct vm *vm, int eventfd, unsigned int gsi, struct err *err);
 
 /*
  * Migration. The cpu model is what must be equal or supported before any memory moves: CPUID as the guest sees it, MSR features, XSAVE size, TSC frequency.

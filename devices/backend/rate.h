@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DEVICES_BACKEND_RATE_H
+#define DEVICES_BACKEND_RATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "devices/virtio.h"
+
+/* Two token buckets, operations and bytes, filled by the clock that the caller passes. A request is let through when both have something left, and may overdraw the bytes, so that one larger than the
+ * bucket gets through at all. Pure; one thread. */
+struct rate {
+	struct rate_limit limit;
+	uint64_t filled_ns;
+	double ops, bytes;
+};
+
+void rate_init(struct rate *r, const struct rate_limit *limit, uint64_t now_ns);
+/* True: taken. False: nothing was, and @ret_wait_ns says when to ask again. */
+bool rate_take(struct rate *r, uint64_t bytes, uint64_t now_ns, uint64_t *ret_wait_ns);
+
+#endif

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DEVICES_VIRTIO_CORE_H
+#define DEVICES_VIRTIO_CORE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "devices/virtio.h"
+#include "io/worker.h"
+#include "virtq.h"
+
+/*
+ * Between a device type (blk.c, net.c, ...), which knows what requests mean, and a transport (mmio.c, pci.c), which knows registers. The core owns status, features, queues and the
+ * worker; it calls the type on the worker's thread and the transport for interrupts.
+ */
+#define VIRTIO_F_RING_INDIRECT_DESC 28
+#define VIRTIO_F_RING_EVENT_IDX 29
+#define VIRTIO_F_VERSION_1 32
+#define VIRTIO_F_RING_RESET 40 /* not offered */
+/* What every device offers besides its own (§6). */
+#define VIRTIO_CORE_FEATURES                                                     \
+	(1ULL << VIRTIO_F_RING_INDIRECT_DESC | 1ULL << VIRTIO_F_RING_EVENT_IDX | \
+	 1ULL << VIRTIO_F_VERSION_1)
+
+/* Device status (§2.1). */
+enum {
+	VIRTIO_ACKNOWLEDGE = 1,
+	VIRTIO_DRIVER = 2,
+	VIRTIO_DRIVER_OK = 4,
+	VIRTIO_FEATURES_OK = 8,
+	VIRTIO_NEEDS_RESET = 64,
+	VIRTIO_FAILED = 128,
+};
+
+/* A type of device; const. All but the config functions run on the worker, one at a time. @self is what the type gave virtio_init. */
+struct virtio_type {
+	const char *kind; /* "blk": names, state, face */
+	uint32_t device_id; /* §5 */
+	uint32_t pci_class; /* 24 bits */
+	/* DRIVER_OK, after the queues are set up, and after a restore of such a device: v->driver_features is final. May be NULL. */
+	void (*activate)(void *self);
+	/* Requests may be waiting in queue @queue. It takes what it can; the core has notifications switched on again and calls once more when something came meanwhile. */
+	void (*serve)(void *self, unsigned int queue);
+	/* Requests taken from the queues and not returned yet. NULL: the type never keeps any beyond serve(). */
+	unsigned int (*in_flight)(void *self);
+	/* Waits up to the deadline for some of them to finish, and returns them. With in_flight. */
+	void (*wait)(void *self, uint64_t deadline_ns);
+	/* The driver reset the device (or it is destroyed): forget requests and negotiated state. in_flight is 0, or the deadline of a reset (5 s) has passed: then what comes back later is not
+	 * pushed (the type's own generation count). May be NULL. */
+	void (*reset)(void *self);
+	/* Device configuration (§2.5) of at most VIRTIO_CONFIG_MAX bytes; v->lock held, any vCPU thread. write NULL: read-only. */
+	void (*config_write)(void *self, unsigned int offset, const void *data,
+			     unsigned int len_bytes);
+	/* See virtio_release and so on; NULL: nothing to do. On the worker. */
+	int (*release)(void *self, struct err *err);
+	int (*take)(void *self, struct err *err);
+	void (*arrived)(void *self);
+	void (*counters)(void *self, void (*fn)(void *opaque, const char *name, uint64_t value),
+			 void *opaque);
+	void (*destroy)(void *self); /* on the caller's thread, after the worker's end */
+	const struct state_desc *state; /* of @self; NULL: the queues are all */
+};
+
+struct virtio_queue {
+	struct virtq vq;
+	uint16_t max_size;
+	bool enabled;
+	int kick_fd; /* eventfd: the driver's notification */
+	/* Counted on the worker, read by anybody. */
+	atomic_uint_least64_t notifications, interrupts;
+};
+
+/* The transport's half, for the core; any thread. */
+struct virtio_transport_ops {
+	/* Queue @queue has used buffers, or -1: the configuration or the status changed. */
+	void (*interrupt)(void *transport, int queue);
+};
+
+struct virtio {
+	const struct virtio_type *type;
+	void *self;
+	char id[VIRTIO_ID_MAX + 1];
+	struct dev_host host;
+	struct worker *worker;
+	uint64_t features; /* offered */
+
+	/* Registers: the transport's view. Written by vCPU threads with the lock, which the worker takes only for short. Never held over worker_call. */
+	pthread_mutex_t lock;
+	uint64_t driver_features;
+	uint8_t status;
+	uint32_t config_generation;
+	uint8_t config[VIRTIO_CONFIG_MAX];
+	unsigned int config_bytes;
+
+	/* The worker's. */
+	bool paused; /* by the machine */
+	bool live; /* DRIVER_OK and not broken */
+
+	unsigned int nqueues;
+	struct virtio_queue queue[VIRTIO_MAX_QUEUES];
+
+	const struct virtio_transport_ops *transport_ops; /* set before the guest runs */
+	void *transport;
+};
+
+/* For types. init: features besides VIRTIO_CORE_FEATURES, the first configuration; makes worker and eventfds. On failure nothing is left. The core frees @v's parts in virtio_fini; the type embeds
+ * struct virtio first in its own or points to it, and type->destroy frees it. A face in @common must equal what comes of it, or features must be a subset: checked here. */
+struct virtio_init {
+	const struct virtio_type *type;
+	void *self;
+	uint64_t features;
+	unsigned int nqueues;
+	uint16_t queue_size;
+	const void *config;
+	unsigned int config_bytes;
+};
+int virtio_init(struct virtio *v, const struct virtio_common *common,
+		const struct virtio_init *init, struct err *err);
+
+/* On the worker. */
+static inline bool virtio_has(const struct virtio *v, unsigned int feature)
+{
+	return v->driver_features >> feature & 1;
+}
+/* Interrupts for queue @queue if the driver wants one. */
+void virtio_signal(struct virtio *v, unsigned int queue);
+/* The driver broke the rules: sets NEEDS_RESET, tells it (§2.1.2), and serves nothing until the reset. @err for the log of counters ("broken"). */
+void virtio_broken(struct virtio *v, const struct err *err);
+/* Serve queue @queue again soon though no notification comes: a backend became ready, a rate limit ended. */
+void virtio_again(struct virtio *v, unsigned int queue);
+/* Changes configuration bytes and tells the driver. Any thread. */
+void virtio_set_config(struct virtio *v, unsigned int offset, const void *data,
+		       unsigned int len_bytes);
+
+/* For transports; vCPU threads. Each takes the lock itself. */
+uint64_t virtio_get_features(struct virtio *v);
+void virtio_set_driver_features(struct virtio *v, uint64_t features); /* before FEATURES_OK */
+uint8_t virtio_get_status(struct virtio *v);
+/* 0 resets; FEATURES_OK is refused for a subset that does not work (no VERSION_1); DRIVER_OK activates. Blocks while the worker does it. */
+void virtio_set_status(struct virtio *v, uint8_t status);
+struct virtio_queue_regs {
+	uint16_t size;
+	bool enabled;
+	uint64_t desc_gpa, avail_gpa, used_gpa;
+};
+/* Beyond nqueues: false / ignored. Setting is ignored once the queue is enabled, except by a reset. Enabling checks the rings; a queue that fails stays disabled and the device NEEDS_RESET. */
+bool virtio_get_queue(struct virtio *v, unsigned int queue, struct virtio_queue_regs *ret,
+		      uint16_t *ret_max);
+void virtio_set_queue(struct virtio *v, unsigned int queue, const struct virtio_queue_regs *regs);
+uint32_t virtio_config_read(struct virtio *v, unsigned int offset, void *data,
+			    unsigned int len_bytes); /* returns the generation */
+void virtio_config_write(struct virtio *v, unsigned int offset, const void *data,
+			 unsigned int len_bytes);
+/* A notification that came as an exit. */
+void virtio_kick(struct virtio *v, unsigned int queue);
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DEVICES_VIRTIO_VIRTQ_H
+#define DEVICES_VIRTIO_VIRTQ_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "base/err.h"
+#include "vmm/gmem.h"
+
+/*
+ * The device's side of a split virtqueue (virtio 1.2 §2.7), with indirect descriptors (§2.7.5.3) and event indices (§2.7.10). Everything in it is the guest's, who
+ * may write any of it at any time: each field is read once, the copy is checked, a chain has at most as many descriptors as the queue has (§2.7.5.3.1), a device sees only
+ * ranges that lie in guest memory. What the device writes (used ring, device-writable buffers) is marked in the memory's host log.
+ * One thread at a time: the device's worker.
+ */
+#define VIRTQ_MAX_SIZE 1024u
+#define VIRTQ_MAX_SEGS 130u /* in a chain; virtio-blk's seg_max of 128 plus header and status */
+
+struct virtq {
+	struct gmem *mem;
+	uint16_t size; /* a power of two, 2 .. VIRTQ_MAX_SIZE */
+	uint64_t desc_gpa, avail_gpa, used_gpa;
+	uint16_t avail_idx; /* of the next entry to take */
+	uint16_t used_idx; /* of the next entry to fill */
+	uint16_t signalled; /* used_idx when the driver was last interrupted, for event indices */
+	bool signalled_valid;
+	bool indirect, event_idx; /* negotiated */
+};
+
+/* A request. Segments in the chain's order, those the device reads first (§2.7.4.2): seg[0..nread) and then nwrite more. Pointers are into guest memory and stay valid; contents
+ * may change under the reader's eyes. */
+struct virtq_chain {
+	uint16_t head;
+	unsigned int nread, nwrite;
+	uint64_t read_bytes, write_bytes; /* sums */
+	struct iovec seg[VIRTQ_MAX_SEGS];
+	uint64_t gpa[VIRTQ_MAX_SEGS];
+};
+
+/* Checks addresses (alignment §2.7, all of each ring in guest memory) when the driver enables the queue. -EINVAL with the ring named. */
+int virtq_check(const struct virtq *q, struct err *err);
+/* Takes the next available chain: 1, 0 when there is none, -EBADMSG with what the driver did wrong: the device then needs a reset (§2.1.2). */
+int virtq_pop(struct virtq *q, struct virtq_chain *ret, struct err *err);
+/* Puts back the chain just popped and not started on (no room, rate limit): the next pop gives it again. */
+void virtq_unpop(struct virtq *q);
+/* Chains that are available and not taken yet; beyond the size: the size. */
+unsigned int virtq_pending(const struct virtq *q);
+/* Returns @head with @written bytes of its device-writable part filled (§2.7.8). */
+void virtq_push(struct virtq *q, uint16_t head, uint32_t written);
+/* The same in two steps, for chains that are used together (mergeable receive buffers §5.1.6.4): fills entry @ahead beyond used_idx; virtq_flush makes @n of them visible at once. */
+void virtq_fill(struct virtq *q, uint16_t head, uint32_t written, unsigned int ahead);
+void virtq_flush(struct virtq *q, unsigned int n);
+/* True when the driver wants an interrupt for what was pushed since the last call that said so (§2.7.7). */
+bool virtq_wants_interrupt(struct virtq *q);
+/* Asks for a notification of the next available chain, or for none. On: true when chains came meanwhile, so that the caller looks again (§2.7.10.1). */
+bool virtq_enable_notify(struct virtq *q, bool on);
+
+/* Copies between a chain's segments and a buffer, from byte @offset of the readable or writable part: how many bytes there were. virtq_write marks the memory dirty. */
+size_t virtq_read(const struct virtq_chain *c, uint64_t offset, void *dst, size_t len_bytes);
+size_t virtq_write(struct virtq *q, const struct virtq_chain *c, uint64_t offset, const void *src,
+		   size_t len_bytes);
+/* For devices whose host wrote to the segments itself (readv, io_uring): marks the first @len_bytes of the writable part dirty. Before the push. */
+void virtq_written(struct virtq *q, const struct virtq_chain *c, uint64_t len_bytes);
+
+#endif
