@@ -66,6 +66,9 @@ struct virtio_queue {
 	uint16_t max_size;
 	bool enabled;
 	int kick_fd; /* eventfd: the driver's notification */
+	/* Of the type, set in serve(): it waits for something else than chains (a backend, a rate limit) and calls virtio_again then. While it is set the core leaves
+	 * notifications off and does not look again, whether chains are left or not. False after activation and reset. */
+	bool quiet;
 	/* Counted on the worker, read by anybody. */
 	atomic_uint_least64_t notifications, interrupts;
 };
