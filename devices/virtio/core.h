@@ -39,8 +39,12 @@ struct virtio_type {
 	uint32_t pci_class; /* 24 bits */
 	/* DRIVER_OK, after the queues are set up, and after a restore of such a device: v->driver_features is final. May be NULL. */
 	void (*activate)(void *self);
-	/* Requests may be waiting in queue @queue. It takes what it can; the core has notifications switched on again and calls once more when something came meanwhile. */
+	/* Requests may be waiting in queue @queue. It takes what it can, at most about a queue's size of them so that other queues have their turn; the core has notifications switched on
+	 * again and calls once more when something came meanwhile. Who leaves something for another reason calls virtio_again when that is gone. */
 	void (*serve)(void *self, unsigned int queue);
+	/* From now on queues are served (@on), or no longer: the device pauses, is reset or broken. For descriptors in the worker's loop that mean work for the queues (a TAP's): off, they
+	 * would keep the loop awake. Not called twice with the same. May be NULL. */
+	void (*serving)(void *self, bool on);
 	/* Requests taken from the queues and not returned yet. NULL: the type never keeps any beyond serve(). */
 	unsigned int (*in_flight)(void *self);
 	/* Waits up to the deadline for some of them to finish, and returns them. With in_flight. */
@@ -57,15 +61,21 @@ struct virtio_type {
 	void (*arrived)(void *self);
 	void (*counters)(void *self, void (*fn)(void *opaque, const char *name, uint64_t value),
 			 void *opaque);
+	/* The last call on the worker: takes out of its loop what destroy closes. May be NULL. */
+	void (*stop)(void *self);
 	void (*destroy)(void *self); /* on the caller's thread, after the worker's end */
-	const struct state_desc *state; /* of @self; NULL: the queues are all */
+	/* Of @self; captured and applied on the machine's thread while the device is paused, applied after activate. NULL: the queues are all. */
+	const struct state_desc *state;
 };
 
 struct virtio_queue {
+	struct virtio *v;
 	struct virtq vq;
 	uint16_t max_size;
 	bool enabled;
 	int kick_fd; /* eventfd: the driver's notification */
+	unsigned int again; /* kicks of our own in it */
+	uint64_t again_ns; /* CLOCK_MONOTONIC; 0: no timer */
 	/* Of the type, set in serve(): it waits for something else than chains (a backend, a rate limit) and calls virtio_again then. While it is set the core leaves
 	 * notifications off and does not look again, whether chains are left or not. False after activation and reset. */
 	bool quiet;
@@ -92,12 +102,18 @@ struct virtio {
 	uint64_t driver_features;
 	uint8_t status;
 	uint32_t config_generation;
+	bool config_unseen; /* the driver was told of a change and has not read the configuration since */
 	uint8_t config[VIRTIO_CONFIG_MAX];
 	unsigned int config_bytes;
+	uint64_t broken; /* how often */
+	struct err fault; /* why, the last time */
 
 	/* The worker's. */
 	bool paused; /* by the machine */
 	bool live; /* DRIVER_OK and not broken */
+	bool serving; /* what type->serving was last told */
+	bool restored; /* and not resumed since */
+	int timer_fd; /* virtio_again_in */
 
 	unsigned int nqueues;
 	struct virtio_queue queue[VIRTIO_MAX_QUEUES];
@@ -120,38 +136,52 @@ struct virtio_init {
 int virtio_init(struct virtio *v, const struct virtio_common *common,
 		const struct virtio_init *init, struct err *err);
 
-/* On the worker. */
+/* On the worker; these neither wait nor call the type back. */
 static inline bool virtio_has(const struct virtio *v, unsigned int feature)
 {
 	return v->driver_features >> feature & 1;
 }
-/* Interrupts for queue @queue if the driver wants one. */
+/* False: the queues must be left alone (paused, reset, broken, not started). For callbacks of a type's own descriptors; in serve it is true until virtio_broken. While virtio_pause drains
+ * (type->wait) it is false too, and what was taken is returned all the same. */
+static inline bool virtio_serving(const struct virtio *v)
+{
+	return v->serving;
+}
+/* Interrupts for queue @queue if the driver wants one. Nothing after virtio_broken. */
 void virtio_signal(struct virtio *v, unsigned int queue);
 /* The driver broke the rules: sets NEEDS_RESET, tells it (§2.1.2), and serves nothing until the reset. @err for the log of counters ("broken"). */
 void virtio_broken(struct virtio *v, const struct err *err);
 /* Serve queue @queue again soon though no notification comes: a backend became ready, a rate limit ended. */
 void virtio_again(struct virtio *v, unsigned int queue);
+/* The same @delay_ns from now, for rate limits; the earlier of two counts. */
+void virtio_again_in(struct virtio *v, unsigned int queue, uint64_t delay_ns);
 /* Changes configuration bytes and tells the driver. Any thread. */
 void virtio_set_config(struct virtio *v, unsigned int offset, const void *data,
 		       unsigned int len_bytes);
 
 /* For transports; vCPU threads. Each takes the lock itself. */
+/* NULL: none from now on, which waits for an interrupt that is on its way. Not with a vCPU running. */
+void virtio_set_transport(struct virtio *v, const struct virtio_transport_ops *ops,
+			  void *transport);
 uint64_t virtio_get_features(struct virtio *v);
+uint64_t virtio_get_driver_features(struct virtio *v);
 void virtio_set_driver_features(struct virtio *v, uint64_t features); /* before FEATURES_OK */
 uint8_t virtio_get_status(struct virtio *v);
-/* 0 resets; FEATURES_OK is refused for a subset that does not work (no VERSION_1); DRIVER_OK activates. Blocks while the worker does it. */
+/* 0 resets; other bits are added to those that are set. FEATURES_OK is refused for a subset that does not work (no VERSION_1); DRIVER_OK activates. Blocks while the worker does it. */
 void virtio_set_status(struct virtio *v, uint8_t status);
 struct virtio_queue_regs {
 	uint16_t size;
 	bool enabled;
 	uint64_t desc_gpa, avail_gpa, used_gpa;
 };
-/* Beyond nqueues: false / ignored. Setting is ignored once the queue is enabled, except by a reset. Enabling checks the rings; a queue that fails stays disabled and the device NEEDS_RESET. */
+/* Beyond nqueues: false / ignored. Setting is ignored after DRIVER_OK, and once the queue is enabled but for `enabled`. Enabling checks the rings; a queue that fails stays disabled and the
+ * device NEEDS_RESET. */
 bool virtio_get_queue(struct virtio *v, unsigned int queue, struct virtio_queue_regs *ret,
 		      uint16_t *ret_max);
 void virtio_set_queue(struct virtio *v, unsigned int queue, const struct virtio_queue_regs *regs);
+/* Zeros beyond the configuration's end. Returns the generation; @len_bytes 0: nothing else. */
 uint32_t virtio_config_read(struct virtio *v, unsigned int offset, void *data,
-			    unsigned int len_bytes); /* returns the generation */
+			    unsigned int len_bytes);
 void virtio_config_write(struct virtio *v, unsigned int offset, const void *data,
 			 unsigned int len_bytes);
 /* A notification that came as an exit. */
