@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/bitmap.h"
 #include "base/err.h"
 #include "base/state.h"
 #include "devices/bus.h"
@@ -128,20 +129,29 @@ int virtio_console_create(const struct virtio_common *common, const struct conso
 /* Memory balloon (§5.5) with statistics, free-page reporting and free-page hints. */
 struct balloon_stats {
 	uint64_t target_pages, actual_pages; /* of 4096 bytes */
-	bool known; /* the guest has answered once */
-	uint64_t swap_in, swap_out, major_faults, minor_faults, free_bytes, total_bytes,
-		available_bytes, disk_caches_bytes;
+	bool known; /* the guest has answered once; the next eight are its own words */
+	uint64_t swap_in, swap_out, free_bytes, total_bytes, available_bytes, disk_caches_bytes;
+	uint64_t major_faults, minor_faults;
 	uint64_t reported_bytes; /* given back to the host by free-page reporting so far */
 };
 int virtio_balloon_create(const struct virtio_common *common, struct virtio **ret, struct err *err);
 /* -EINVAL beyond guest memory. Any thread. */
 int virtio_balloon_set_target(struct virtio *v, uint64_t pages, struct err *err);
+/* How often the guest is asked for its statistics; 0: not at all. Any thread. */
+#define VIRTIO_BALLOON_STATS_DEFAULT_S 10u
+void virtio_balloon_set_stats_interval(struct virtio *v, unsigned int seconds);
 void virtio_balloon_get_stats(struct virtio *v, struct balloon_stats *ret);
-/* Free-page hints (§5.5.6.7) for a migration: begin asks the guest for a new set; the pages it has named since then and not taken back are set in @free (RAM page numbers), any
- * thread. A page that was written after it was named shows in the dirty log as any other. end tells the guest that its pages may be used again. Without the feature begin says
- * -ENOTSUP. */
+/*
+ * Free-page hints (§5.5.6.4) for a migration, one at a time; any thread, never waits for the guest. They are what struct mig_free_ops (migration/host.h) wants.
+ * begin: -ENOTSUP with the reason when the driver offers none, -ENOMEM. The guest is asked by ask, which has a new command id, so that it names pages that are free from then on. take
+ * clears from @pages those of [first, first + n), RAM page numbers and multiples of 64, that it has named so far, and returns how many were set. After stop it names no more and
+ * keeps what it named; end lets it use those pages again. The one on the destination calls end by itself when the VM has arrived.
+ */
 int virtio_balloon_hint_begin(struct virtio *v, struct err *err);
-void virtio_balloon_hint_take(struct virtio *v, struct bitmap *free);
+void virtio_balloon_hint_ask(struct virtio *v);
+uint64_t virtio_balloon_hint_take(struct virtio *v, uint64_t first, uint64_t n,
+				  struct bitmap *pages);
+void virtio_balloon_hint_stop(struct virtio *v);
 void virtio_balloon_hint_end(struct virtio *v);
 
 /* Socket (§5.10): guest's connections to host CID 2, port P, go to the unix socket "PATH_P"; the host connects to PATH and writes "CONNECT P\n". */

@@ -8,9 +8,27 @@
 #include "base/buf.h"
 #include "base/err.h"
 
+struct bitmap;
 struct gmem;
 struct dirty;
 struct mig_exits;
+
+/*
+ * What the guest does not use, in its own words: pages whose contents it has given up until it writes to them again (virtio 1.2 §5.5.6.4). None of the calls waits for
+ * the guest. docs/adr/0005 has why nothing is lost.
+ */
+struct mig_free_ops {
+	/* Once, before the first round: -ENOTSUP with the reason when this guest cannot be asked, which is no failure. The guest is not asked yet. */
+	int (*begin)(void *host, struct err *err);
+	/* Asks it. Every page has been rearmed: whatever the guest writes to a page after it named it is in the dirty log. */
+	void (*ask)(void *host);
+	/* Clears from @pages those of [first, first + n), multiples of 64, that the guest has named since, and returns how many were set. During the first round. */
+	uint64_t (*take)(void *host, uint64_t first, uint64_t n, struct bitmap *pages);
+	/* No more are wanted; the guest holds on to those that it named. */
+	void (*stop)(void *host);
+	/* The migration is over here, one way or the other: if the guest runs here, it may use them again. After each begin that succeeded. */
+	void (*end)(void *host);
+};
 
 /*
  * What the engine needs of a VM; src/machine/migrate_host.c gives it for a real one, tests/fake for tests. All calls come from the migration's
@@ -31,6 +49,8 @@ struct mig_source_ops {
 	void (*uncommit)(void *host);
 	/* Optional. What the hypervisor counted since the VM was made; called once a round, so it must be cheap. -ENOTSUP, with the reason. */
 	int (*exits)(void *host, struct mig_exits *ret, struct err *err);
+	/* Optional. */
+	const struct mig_free_ops *free;
 };
 
 struct mig_destination_ops {
