@@ -51,8 +51,8 @@ int virtq_start(struct virtq *q, struct err *err);
 /* Takes the next available chain: 1, 0 when there is none, -EBADMSG with what the driver did wrong: the device then needs a reset (§2.1.2). A buffer of length zero is left out.
  * The sum of a chain's lengths is below 4 GiB. At most `size` chains are out at a time. */
 int virtq_pop(struct virtq *q, struct virtq_chain *ret, struct err *err);
-/* Puts back the chain just popped and not started on (no room, rate limit): the next pop gives it again. */
-void virtq_unpop(struct virtq *q);
+/* Puts back @head, the chain just popped and not started on (no room, rate limit): the next pop gives it again. Several: the last one first. */
+void virtq_unpop(struct virtq *q, uint16_t head);
 /* Chains that are available and not taken yet; beyond the size: the size. */
 unsigned int virtq_pending(struct virtq *q);
 /* Returns @head with @written bytes of its device-writable part filled (§2.7.8). */
