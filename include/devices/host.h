@@ -11,7 +11,8 @@
 
 /*
  * What a device needs of the machine around it: guest memory, interrupts without an exit to us, notifications without one. The machine fills it in over KVM
- * (KVM_IRQFD, KVM_SET_GSI_ROUTING, KVM_IOEVENTFD); tests over arrays. Any thread; none of the calls may be made with a lock held that a vCPU thread waits for.
+ * (KVM_IRQFD, KVM_SET_GSI_ROUTING, KVM_IOEVENTFD); tests over arrays. Any thread. None of the calls waits for a vCPU or a worker, so that a device may hold its registers'
+ * lock over them.
  */
 struct dev_host_ops {
 	/* A signal of @eventfd is an edge on line @gsi, for the life of the VM. */
