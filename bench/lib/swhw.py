@@ -175,7 +175,7 @@ def _nested(a, name, directory):
     collection = swhw_collect.read(directory, name)
     if reason:
         collection["failures"].append({"host_id": name, "setting": "all", "turn": turns, "step": about.command, "reason": reason})
-    host = {"id": name, "title": about.title, "short": about.short, "clock": about.clock, "method": about.method, "emulated": True}
+    host = {"id": name, "title": about.title, "short": about.short, "clock": about.clock, "emulated": True}
     return host, collection, []
 
 

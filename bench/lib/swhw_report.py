@@ -20,7 +20,7 @@ SOFT_EXITS = (0.9, 1.5)
 HARD_EXITS = 1 / 64      # about 1/512, and whatever else makes a vCPU leave
 OTHER_EXITS = 1 / 256
 EMULATED_METHOD = ("its clock counts instructions: its times are neither those of the processor it emulates nor of the one it runs on, but they "
-                   "repeat exactly and compare with each other.")
+                   "repeat and compare with each other.")
 FIRST_WRITE_TIMES = 10
 QUIET_LOAD = 0.5
 
@@ -186,7 +186,7 @@ def _method(collection):
                 "brackets where they differ.")
     for host in collection.hosts.values():
         if host.get("emulated"):
-            section.add(f"{host['title']}: {host.get('method') or EMULATED_METHOD} Counts (exits, pages) are as they would be on hardware.")
+            section.add(f"{host['title']}: {EMULATED_METHOD} Counts (exits, pages) are as they would be on hardware.")
     host = collection.data.get("host") or {}
     section.add(f"Program: {host.get('vmm') or 'vmm'}, commit {host.get('commit') or 'unknown'}"
                 f"{', with uncommitted changes' if host.get('uncommitted_changes') else ''}. "
