@@ -22,6 +22,7 @@ enum order { ORDER_PAUSE, ORDER_RUN, ORDER_EXIT };
 #define ORDER_STEP 4u
 
 struct vm;
+struct msi_table; /* irq.c */
 
 struct vcpu {
 	struct vm *vm;
@@ -59,6 +60,8 @@ struct vm {
 	unsigned int ncpus;
 	bool running; /* the controlling thread's view */
 	_Atomic uint32_t order;
+	pthread_mutex_t msi_lock;
+	struct msi_table *msi; /* NULL until the first vector */
 	struct vcpu vcpu[VM_MAX_VCPUS];
 };
 
@@ -73,6 +76,10 @@ int vcpu_install_kick(struct err *err);
 
 /* counters.c: finds the counters of vm_exits, once, when the first vCPU exists. Where there are none it says so in @ret. */
 void stats_find(int vcpu_stats_fd, struct stats_spot *ret);
+
+/* irq.c: before and after all else of a VM. Vectors that are still open end with its descriptor. */
+void msi_init(struct vm *vm);
+void msi_fini(struct vm *vm);
 
 /* run.c: one exit of @v. False: the vCPU stopped for good and the client has been told. */
 bool vcpu_handle_exit(struct vcpu *v, int run_result);

@@ -135,6 +135,16 @@ int kvm_irqfd(int vm_fd, const struct kvm_irqfd *irqfd, struct err *err)
 	return KVM_CALL(vm_fd, KVM_IRQFD, unconst(irqfd), err);
 }
 
+int kvm_set_gsi_routing(int vm_fd, const struct kvm_irq_routing *routing, struct err *err)
+{
+	return KVM_CALL(vm_fd, KVM_SET_GSI_ROUTING, unconst(routing), err);
+}
+
+int kvm_ioeventfd(int vm_fd, const struct kvm_ioeventfd *ioeventfd, struct err *err)
+{
+	return KVM_CALL(vm_fd, KVM_IOEVENTFD, unconst(ioeventfd), err);
+}
+
 int kvm_get_stats_fd(int vm_or_vcpu_fd, int *ret_fd, struct err *err)
 {
 	return return_fd(KVM_CALL_VALUE(vm_or_vcpu_fd, KVM_GET_STATS_FD, 0, err), ret_fd);

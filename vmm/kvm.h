@@ -46,6 +46,9 @@ int kvm_reset_dirty_rings(int vm_fd, struct err *err);
 
 int kvm_irq_line(int vm_fd, unsigned int gsi, unsigned int level, struct err *err);
 int kvm_irqfd(int vm_fd, const struct kvm_irqfd *irqfd, struct err *err);
+/* Replaces the whole table. */
+int kvm_set_gsi_routing(int vm_fd, const struct kvm_irq_routing *routing, struct err *err);
+int kvm_ioeventfd(int vm_fd, const struct kvm_ioeventfd *ioeventfd, struct err *err);
 int kvm_get_stats_fd(int vm_or_vcpu_fd, int *ret_fd, struct err *err);
 
 /* 0, -EINTR (signal or immediate_exit), -EAGAIN, -errno. No text: it is the hot path. */

@@ -136,6 +136,7 @@ int vm_create(const struct vm_config *config, const struct vm_client *client, st
 		return err_set(err, -ENOMEM, "VM: out of memory");
 	vm->kvm_fd = vm->fd = vm->stats_fd = -1;
 	vm->client = *client;
+	msi_init(vm);
 	atomic_init(&vm->order, ORDER_STEP | ORDER_PAUSE);
 	r = create_machine(vm, config, err);
 	if (r == 0)
@@ -176,6 +177,7 @@ void vm_destroy(struct vm *vm)
 	fd_close(&vm->fd);
 	fd_close(&vm->kvm_fd);
 	gmem_destroy(vm->mem);
+	msi_fini(vm);
 	free(vm);
 }
 

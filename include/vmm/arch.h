@@ -14,6 +14,7 @@
  * The one architecture that is linked in (vmm/arch/x86_64 or vmm/arch/aarch64). Called by vmm/vm.c and vmm/vcpu.c only, on the controlling thread
  * unless said otherwise. File descriptors stay vmm/'s.
  */
+struct kvm_irq_routing_entry; /* linux/kvm.h */
 struct arch_vm; /* what the architecture keeps per VM */
 struct arch_vcpu; /* per vCPU */
 
@@ -28,6 +29,15 @@ struct arch_platform {
 	uint64_t rtc_base; /* PL031; 0: none */
 	unsigned int rtc_gsi;
 	uint64_t kbc_base; /* keyboard controller's reset port; 0: none */
+	uint64_t gpio_base; /* PL061 with the power button; 0: none */
+	unsigned int gpio_gsi;
+	/* What is there only when struct boot_devices says so. */
+	uint64_t pci_ecam_base; /* of bus 0, 1 MiB */
+	uint64_t pci_window_base, pci_window_bytes; /* for memory BARs, below 4 GiB */
+	uint64_t virtio_base; /* virtio-mmio: slot i is 4 KiB at virtio_base + i * 4 KiB ... */
+	unsigned int virtio_gsi; /* ... on the line virtio_gsi + i, edge-triggered */
+	unsigned int virtio_slots;
+	unsigned int genid_gsi; /* the generation ID has changed: an edge */
 };
 extern const struct arch_platform arch_platform;
 
@@ -44,10 +54,17 @@ extern const unsigned int arch_ncaps;
 int arch_mem_layout(uint64_t ram_bytes, struct gmem_region regions[GMEM_MAX_REGIONS],
 		    struct err *err);
 
+/* Where in guest memory a VM with @mem has its generation ID (struct boot_devices), 16 bytes; a function of the regions alone, and so the same on both sides of a migration. */
+uint64_t arch_genid_gpa(const struct gmem *mem);
+
 /* KVM_CREATE_VM's machine type for a VM with this memory; -EOPNOTSUPP when this host's KVM cannot address it. */
 int arch_vm_type(int kvm_fd, const struct gmem_config *mem, unsigned long *ret, struct err *err);
 /* What KVM_IRQ_LINE calls the interrupt line @gsi. Any thread. */
 uint32_t arch_irq_line(unsigned int gsi);
+/* The routes of the interrupt lines as KVM sets them up with its controllers: GSIs from 0 on, one or two entries each. KVM_SET_GSI_ROUTING replaces them, and so has to repeat them.
+ * Writes at most @max and returns how many there are; *ret_lines: the first GSI that is no line. The VM is complete; any thread. */
+unsigned int arch_line_routes(const struct arch_vm *av, struct kvm_irq_routing_entry *routes,
+			      unsigned int max, unsigned int *ret_lines);
 /* After KVM_CREATE_VM, before memslots: what must be set that early. @cpu_model as in vm_config (checked here against the host, before anything is
  * allocated for memory). */
 int arch_vm_create(int kvm_fd, int vm_fd, unsigned int ncpus, const struct buf *cpu_model,

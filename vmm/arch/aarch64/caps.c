@@ -10,6 +10,8 @@ const struct arch_cap arch_caps[] = {
 	  "switching vCPUs on, power off and reset; required" },
 	{ "KVM_CAP_ONE_REG", KVM_CAP_ONE_REG, "registers of vCPUs; required" },
 	{ "KVM_CAP_DEVICE_CTRL", KVM_CAP_DEVICE_CTRL, "GICv3 and ITS in the kernel; required" },
+	{ "KVM_CAP_MSI_DEVID", KVM_CAP_MSI_DEVID,
+	  "message-signalled interrupts: telling the ITS which device they are of" },
 	{ "KVM_CAP_ARM_NISV_TO_USER", KVM_CAP_ARM_NISV_TO_USER,
 	  "naming an access to a device that KVM cannot take apart" },
 	{ "KVM_CAP_COUNTER_OFFSET", KVM_CAP_COUNTER_OFFSET,

@@ -11,7 +11,8 @@
  *   0xe0000    ACPI tables, where a scan for the RSDP looks too
  *   0xf0000    a BIOS' place: nothing but a reset vector at its end
  *   1 MiB      RAM up to 3 GiB: kernel at its own address, initrd at the top
- *   3 GiB      hole: interrupt controllers at its end, room for devices
+ *   3 GiB      hole: interrupt controllers at its end; where there is a PCI bus, the window of its devices' BARs, and from 3.5 GiB on
+ *              its configuration space; virtio-mmio devices from 0xe8000000 on
  *   4 GiB      RAM beyond 3 GiB
  */
 #define LAYOUT_GDT 0x1000u
@@ -36,6 +37,18 @@
 #define LAYOUT_HOLE 0xc0000000ull
 #define LAYOUT_HOLE_END 0x100000000ull
 #define LAYOUT_MIN_RAM 0x200000ull
+
+#define LAYOUT_PCI_WINDOW 0xc0000000u
+#define LAYOUT_PCI_WINDOW_BYTES 0x20000000u
+#define LAYOUT_PCI_ECAM 0xe0000000u
+#define LAYOUT_PCI_ECAM_BYTES 0x100000u /* one bus */
+#define LAYOUT_VIRTIO 0xe8000000u
+#define LAYOUT_VIRTIO_BYTES 0x1000u /* a slot */
+#define LAYOUT_VIRTIO_SLOTS 16u
+#define LAYOUT_VIRTIO_GSI 8u /* of slot 0; the others follow, up to the I/O APIC's last line */
+/* 16 bytes of the BIOS' place. */
+#define LAYOUT_GENID LAYOUT_FIRMWARE
+#define LAYOUT_GENID_GSI 6u
 
 #define LAYOUT_IOAPIC 0xfec00000u
 #define LAYOUT_LAPIC 0xfee00000u
