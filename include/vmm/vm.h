@@ -60,6 +60,13 @@ struct gmem *vm_mem(struct vm *vm);
 struct dirty *vm_dirty(struct vm *vm);
 unsigned int vm_ncpus(const struct vm *vm);
 
+/* What the guest's firmware tables tell of beyond what each machine has; where that is, struct arch_platform says. The caller builds it. */
+struct boot_devices {
+	bool pci; /* the PCI host bridge */
+	uint32_t virtio_slots; /* bit i: there is a virtio-mmio device in slot i */
+	bool genid; /* a generation ID, at arch_genid_gpa */
+};
+
 /* Fresh boot: load kernel, initrd and firmware tables into memory and set the boot vCPU's registers. See vmm/arch.h for the loaders' rules. */
 struct boot_config {
 	const char *kernel_path; /* NULL: the image below */
@@ -67,6 +74,7 @@ struct boot_config {
 	size_t kernel_image_bytes;
 	const char *initrd_path; /* NULL: none */
 	const char *cmdline; /* "" when none */
+	const struct boot_devices *devices; /* NULL: none of them */
 };
 int vm_boot(struct vm *vm, const struct boot_config *boot, struct err *err);
 

@@ -10,6 +10,7 @@
 #include <libfdt.h>
 #include <cmocka.h>
 
+#include "devices/device.h"
 #include "vmm/arch/aarch64/fdt.h"
 #include "vmm/arch/aarch64/layout.h"
 
@@ -118,6 +119,107 @@ static void test_interrupts_and_devices(void **state)
 					  "arm,primecell") == 1);
 }
 
+static void test_power_button(void **state)
+{
+	const char *gpio = "/gpio@9030000";
+	struct arm64_fdt c = config();
+	uint32_t phandle;
+
+	build(&c);
+	phandle = fdt_get_phandle(blob, node(gpio));
+	assert_int_not_equal(phandle, 0);
+	assert_true(fdt_stringlist_search(blob, node(gpio), "compatible", "arm,primecell") == 1);
+	EXPECT_CELLS(gpio, "reg", 0, 0x09030000, 0, 0x1000);
+	EXPECT_CELLS(gpio, "interrupts", 0, 3, 4);
+	EXPECT_CELLS(gpio, "#gpio-cells", 2);
+	EXPECT_CELLS(gpio, "clocks", fdt_get_phandle(blob, node("/apb-pclk")));
+	expect(gpio, "gpio-controller", "", 0);
+	expect(gpio, "interrupt-controller", "", 0);
+	expect_text("/gpio-keys", "compatible", "gpio-keys");
+	EXPECT_CELLS("/gpio-keys/power-button", "gpios", phandle, PL061_BUTTON, 0);
+	EXPECT_CELLS("/gpio-keys/power-button", "linux,code", 116);
+}
+
+static void test_no_other_devices(void **state)
+{
+	static uint8_t without[sizeof(blob)];
+	const struct boot_devices none = { 0 };
+	struct arm64_fdt c = config();
+
+	build(&c);
+	memcpy(without, blob, sizeof(blob));
+	c.devices = &none;
+	build(&c);
+	assert_memory_equal(blob, without, sizeof(blob));
+	assert_true(fdt_node_offset_by_compatible(blob, -1, "pci-host-ecam-generic") < 0);
+	assert_true(fdt_node_offset_by_compatible(blob, -1, "virtio,mmio") < 0);
+	assert_true(fdt_node_offset_by_compatible(blob, -1, "microsoft,vmgenid") < 0);
+}
+
+static void test_pci(void **state)
+{
+	const struct boot_devices devices = { .pci = true };
+	const char *pci = "/pcie@30000000";
+	struct arm64_fdt c = config();
+
+	c.devices = &devices;
+	build(&c);
+	expect_text(pci, "compatible", "pci-host-ecam-generic");
+	expect_text(pci, "device_type", "pci");
+	EXPECT_CELLS(pci, "reg", 0, 0x30000000, 0, 0x100000);
+	EXPECT_CELLS(pci, "#address-cells", 3);
+	EXPECT_CELLS(pci, "#size-cells", 2);
+	EXPECT_CELLS(pci, "bus-range", 0, 0);
+	EXPECT_CELLS(pci, "ranges", 0x02000000, 0, 0x10000000, 0, 0x10000000, 0, 0x20000000);
+	EXPECT_CELLS(pci, "msi-map", 0,
+		     fdt_get_phandle(blob,
+				     node("/interrupt-controller@8000000/msi-controller@8080000")),
+		     0, 0x10000);
+	expect(pci, "dma-coherent", "", 0);
+}
+
+static unsigned int count_compatible(const char *compatible)
+{
+	unsigned int n = 0;
+	int at = -1;
+
+	while ((at = fdt_node_offset_by_compatible(blob, at, compatible)) >= 0)
+		n++;
+	return n;
+}
+
+static void test_virtio(void **state)
+{
+	struct boot_devices devices = { .virtio_slots = 0x8001 };
+	struct arm64_fdt c = config();
+
+	c.devices = &devices;
+	build(&c);
+	assert_int_equal(count_compatible("virtio,mmio"), 2);
+	EXPECT_CELLS("/virtio@a000000", "reg", 0, 0x0a000000, 0, 0x1000);
+	EXPECT_CELLS("/virtio@a000000", "interrupts", 0, 16, 1);
+	expect("/virtio@a000000", "dma-coherent", "", 0);
+	EXPECT_CELLS("/virtio@a00f000", "reg", 0, 0x0a00f000, 0, 0x1000);
+	EXPECT_CELLS("/virtio@a00f000", "interrupts", 0, 31, 1);
+	devices.virtio_slots = 0xffffffff;
+	build(&c);
+	assert_int_equal(count_compatible("virtio,mmio"), LAYOUT_VIRTIO_SLOTS);
+}
+
+static void test_generation_id(void **state)
+{
+	const struct boot_devices devices = { .genid = true };
+	struct arm64_fdt c = config();
+
+	c.devices = &devices;
+	c.ram_bytes = (1ull << 30) - LAYOUT_GENID_BYTES;
+	build(&c);
+	EXPECT_CELLS("/memory@40000000", "reg", 0, 0x40000000, 0, 0x3fff0000);
+	expect_text("/rng@7fff0000", "compatible", "microsoft,vmgenid");
+	EXPECT_CELLS("/rng@7fff0000", "reg", 0, 0x7fff0000, 0, 0x10000);
+	EXPECT_CELLS("/rng@7fff0000", "interrupts", 0, 4, 1);
+}
+
 static void test_chosen(void **state)
 {
 	struct arm64_fdt c = config();
@@ -175,6 +277,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_memory_and_cpus),
 		cmocka_unit_test(test_interrupts_and_devices),
+		cmocka_unit_test(test_power_button),
+		cmocka_unit_test(test_no_other_devices),
+		cmocka_unit_test(test_pci),
+		cmocka_unit_test(test_virtio),
+		cmocka_unit_test(test_generation_id),
 		cmocka_unit_test(test_chosen),
 		cmocka_unit_test(test_many_cpus),
 		cmocka_unit_test(test_no_room),

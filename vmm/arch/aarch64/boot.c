@@ -129,15 +129,24 @@ static int fill_random(void *dst, size_t len_bytes, struct err *err)
 		       err_sys(err, -errno, "seeds for the guest: getrandom");
 }
 
+/* RAM as the guest is told; a generation ID has the rest. */
+static uint64_t guest_ram_bytes(const struct gmem *mem, const struct boot_config *boot)
+{
+	bool genid = boot->devices && boot->devices->genid;
+
+	return mem->region[0].len_bytes - (genid ? LAYOUT_GENID_BYTES : 0);
+}
+
 static int write_fdt(struct arch_vm *av, struct gmem *mem, const struct arm64_plan *plan,
-		     uint64_t initrd_bytes, const char *cmdline, struct err *err)
+		     uint64_t initrd_bytes, const struct boot_config *boot, struct err *err)
 {
 	uint64_t mpidr[LAYOUT_MAX_VCPUS];
 	struct arm64_fdt config = {
-		.ram_bytes = mem->region[0].len_bytes,
+		.ram_bytes = guest_ram_bytes(mem, boot),
 		.ncpus = av->ncpus,
 		.mpidr = mpidr,
-		.cmdline = cmdline,
+		.cmdline = boot->cmdline ? boot->cmdline : "",
+		.devices = boot->devices,
 		.initrd = plan->initrd,
 		.initrd_bytes = initrd_bytes,
 	};
@@ -184,7 +193,7 @@ static int set_registers(int vcpu_fd, const struct arm64_plan *plan, struct err 
 }
 
 static int load(struct arch_vm *av, struct gmem *mem, const struct boot_source *kernel,
-		const struct boot_source *initrd, const char *cmdline, struct kernel *k,
+		const struct boot_source *initrd, const struct boot_config *boot, struct kernel *k,
 		struct err *err)
 {
 	struct arm64_plan plan;
@@ -194,13 +203,13 @@ static int load(struct arch_vm *av, struct gmem *mem, const struct boot_source *
 		r = check_granule(av->vcpu[0], &k->image, kernel->name, err);
 	if (r == 0)
 		r = arm64_image_plan(&k->image, kernel->name, mem->region[0].gpa,
-				     mem->region[0].len_bytes, initrd, &plan, err);
+				     guest_ram_bytes(mem, boot), initrd, &plan, err);
 	if (r == 0)
 		r = load_kernel(k, kernel->name, mem, plan.kernel, err);
 	if (r == 0 && initrd)
 		r = boot_source_load(initrd, 0, mem, plan.initrd, initrd->len_bytes, err);
 	if (r == 0)
-		r = write_fdt(av, mem, &plan, initrd ? initrd->len_bytes : 0, cmdline, err);
+		r = write_fdt(av, mem, &plan, initrd ? initrd->len_bytes : 0, boot, err);
 	return r == 0 ? set_registers(av->vcpu[0]->fd, &plan, err) : r;
 }
 
@@ -240,7 +249,7 @@ int arch_boot(struct arch_vm *av, struct gmem *mem, const struct boot_config *bo
 			       strlen(cmdline), CMDLINE_MAX - 1);
 	r = open_sources(boot, &kernel, &kernel_fd, &initrd, &initrd_fd, err);
 	if (r == 0)
-		r = load(av, mem, &kernel, boot->initrd_path ? &initrd : NULL, cmdline, &k, err);
+		r = load(av, mem, &kernel, boot->initrd_path ? &initrd : NULL, boot, &k, err);
 	boot_stream_close(k.stream);
 	return r;
 }

@@ -15,10 +15,10 @@ struct tree {
 	int rc; /* libfdt's, first failure */
 };
 
-enum { PHANDLE_GIC = 1, PHANDLE_ITS, PHANDLE_CLOCK };
+enum { PHANDLE_GIC = 1, PHANDLE_ITS, PHANDLE_CLOCK, PHANDLE_GPIO };
 
-/* Cells of an interrupt: type, number within the type, level and high (interrupt-controller/arm,gic-v3.yaml). */
-enum { IRQ_SPI = 0, IRQ_PPI = 1, IRQ_LEVEL_HIGH = 4 };
+/* Cells of an interrupt: type, number within the type, rising edge or high level (interrupt-controller/arm,gic-v3.yaml). */
+enum { IRQ_SPI = 0, IRQ_PPI = 1, IRQ_EDGE_RISING = 1, IRQ_LEVEL_HIGH = 4 };
 #define PPI_BASE 16u
 
 /* Affinity fields 2 to 0; field 3 is beyond what one cell holds, and KVM leaves it zero. */
@@ -99,9 +99,15 @@ static void prop_reg1(struct tree *t, uint64_t address, uint64_t len_bytes)
 	prop_reg(t, (const uint64_t[]){ address, len_bytes }, 2);
 }
 
-static void prop_spi(struct tree *t, uint32_t gsi)
+static void prop_spi(struct tree *t, uint32_t gsi, uint32_t trigger)
 {
-	prop_cells(t, "interrupts", (const uint32_t[]){ IRQ_SPI, gsi, IRQ_LEVEL_HIGH }, 3);
+	prop_cells(t, "interrupts", (const uint32_t[]){ IRQ_SPI, gsi, trigger }, 3);
+}
+
+static void prop_apb_clock(struct tree *t)
+{
+	prop_u32(t, "clocks", PHANDLE_CLOCK);
+	prop_text(t, "clock-names", "apb_pclk");
 }
 
 /* arm/cpus.yaml */
@@ -180,7 +186,7 @@ static void put_devices(struct tree *t)
 	prop_reg1(t, LAYOUT_SERIAL, LAYOUT_SERIAL_BYTES);
 	prop_u32(t, "reg-shift", 0);
 	prop_u32(t, "clock-frequency", UART_CLOCK_HZ);
-	prop_spi(t, LAYOUT_SERIAL_GSI);
+	prop_spi(t, LAYOUT_SERIAL_GSI, IRQ_LEVEL_HIGH);
 	end(t);
 	begin(t, "apb-pclk");
 	prop_text(t, "compatible", "fixed-clock");
@@ -192,10 +198,94 @@ static void put_devices(struct tree *t)
 	begin_at(t, "rtc", LAYOUT_RTC);
 	prop(t, "compatible", pl031, sizeof(pl031));
 	prop_reg1(t, LAYOUT_RTC, LAYOUT_RTC_BYTES);
-	prop_spi(t, LAYOUT_RTC_GSI);
-	prop_u32(t, "clocks", PHANDLE_CLOCK);
-	prop_text(t, "clock-names", "apb_pclk");
+	prop_spi(t, LAYOUT_RTC_GSI, IRQ_LEVEL_HIGH);
+	prop_apb_clock(t);
 	end(t);
+}
+
+#define KEY_POWER 116u /* input-event-codes.h */
+
+/* gpio/pl061-gpio.yaml, input/gpio-keys.yaml */
+static void put_power_button(struct tree *t)
+{
+	static const char pl061[] = "arm,pl061\0arm,primecell";
+
+	begin_at(t, "gpio", LAYOUT_GPIO);
+	prop(t, "compatible", pl061, sizeof(pl061));
+	prop_reg1(t, LAYOUT_GPIO, LAYOUT_GPIO_BYTES);
+	prop_spi(t, LAYOUT_GPIO_GSI, IRQ_LEVEL_HIGH);
+	prop_apb_clock(t);
+	prop_empty(t, "gpio-controller");
+	prop_u32(t, "#gpio-cells", 2);
+	prop_empty(t, "interrupt-controller");
+	prop_u32(t, "#interrupt-cells", 2);
+	prop_u32(t, "phandle", PHANDLE_GPIO);
+	end(t);
+	begin(t, "gpio-keys");
+	prop_text(t, "compatible", "gpio-keys");
+	begin(t, "power-button");
+	prop_text(t, "label", "Power Button");
+	prop_u32(t, "linux,code", KEY_POWER);
+	/* Active high. */
+	prop_cells(t, "gpios", (const uint32_t[]){ PHANDLE_GPIO, LAYOUT_GPIO_BUTTON, 0 }, 3);
+	end(t);
+	end(t);
+}
+
+/* pci/host-generic-pci.yaml and pci-msi.txt: bus 0 alone; what the host's CPU caches a device sees, and device ids are the ITS' own. */
+static void put_pci(struct tree *t)
+{
+	static const uint32_t ranges[] = { 0x02000000, /* memory, 32 bits, not prefetchable */
+					   0,          LAYOUT_PCI_WINDOW,      0, LAYOUT_PCI_WINDOW,
+					   0,          LAYOUT_PCI_WINDOW_BYTES };
+
+	begin_at(t, "pcie", LAYOUT_PCI_ECAM);
+	prop_text(t, "compatible", "pci-host-ecam-generic");
+	prop_text(t, "device_type", "pci");
+	prop_u32(t, "#address-cells", 3);
+	prop_u32(t, "#size-cells", 2);
+	prop_cells(t, "bus-range", (const uint32_t[]){ 0, 0 }, 2);
+	prop_reg1(t, LAYOUT_PCI_ECAM, LAYOUT_PCI_ECAM_BYTES);
+	prop_cells(t, "ranges", ranges, ARRAY_LEN(ranges));
+	prop_cells(t, "msi-map", (const uint32_t[]){ 0, PHANDLE_ITS, 0, 0x10000 }, 4);
+	prop_empty(t, "dma-coherent");
+	end(t);
+}
+
+/* virtio/mmio.yaml */
+static void put_virtio(struct tree *t, uint32_t slot)
+{
+	uint64_t base = LAYOUT_VIRTIO + slot * LAYOUT_VIRTIO_BYTES;
+
+	begin_at(t, "virtio", base);
+	prop_text(t, "compatible", "virtio,mmio");
+	prop_reg1(t, base, LAYOUT_VIRTIO_BYTES);
+	prop_spi(t, LAYOUT_VIRTIO_GSI + slot, IRQ_EDGE_RISING);
+	prop_empty(t, "dma-coherent");
+	end(t);
+}
+
+/* rng/microsoft,vmgenid.yaml; behind what the guest is told of its RAM. */
+static void put_genid(struct tree *t, uint64_t ram_bytes)
+{
+	begin_at(t, "rng", LAYOUT_RAM + ram_bytes);
+	prop_text(t, "compatible", "microsoft,vmgenid");
+	prop_reg1(t, LAYOUT_RAM + ram_bytes, LAYOUT_GENID_BYTES);
+	prop_spi(t, LAYOUT_GENID_GSI, IRQ_EDGE_RISING);
+	end(t);
+}
+
+/* What there is only when the machine's configuration says so. */
+static void put_boot_devices(struct tree *t, const struct boot_devices *devices, uint64_t ram_bytes)
+{
+	if (devices->pci)
+		put_pci(t);
+	for (uint32_t i = 0; i < LAYOUT_VIRTIO_SLOTS; i++) {
+		if (devices->virtio_slots >> i & 1)
+			put_virtio(t, i);
+	}
+	if (devices->genid)
+		put_genid(t, ram_bytes);
 }
 
 /* Devicetree Specification 3.6, and Documentation/devicetree/usage-model.rst for the initrd. */
@@ -234,6 +324,9 @@ static void put_root(struct tree *t, const struct arm64_fdt *config)
 	put_psci_and_timer(t);
 	put_gic(t, config->ncpus);
 	put_devices(t);
+	put_power_button(t);
+	if (config->devices)
+		put_boot_devices(t, config->devices, config->ram_bytes);
 	end(t);
 }
 

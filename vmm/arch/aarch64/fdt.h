@@ -6,15 +6,17 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "vmm/vm.h"
 
 #define ARM64_FDT_SEED_BYTES 32u
 
 /* What the guest is told in its device tree, besides what layout.h fixes. */
 struct arm64_fdt {
-	uint64_t ram_bytes;
+	uint64_t ram_bytes; /* without the generation ID's, which is behind it */
 	unsigned int ncpus;
 	const uint64_t *mpidr; /* of each vCPU, as its MPIDR_EL1 reads */
 	const char *cmdline;
+	const struct boot_devices *devices; /* NULL: only those of each machine */
 	uint64_t initrd; /* guest-physical */
 	uint64_t initrd_bytes; /* 0: none */
 	uint64_t kaslr_seed; /* 0: none */

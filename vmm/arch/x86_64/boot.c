@@ -57,12 +57,13 @@ static int put(struct gmem *mem, uint64_t gpa, const void *data, size_t len_byte
 		    0;
 }
 
-static int write_acpi(struct gmem *mem, unsigned int ncpus, struct err *err)
+static int write_acpi(struct gmem *mem, unsigned int ncpus, const struct boot_devices *devices,
+		      struct err *err)
 {
 	struct buf tables = { 0 };
 	int rc;
 
-	acpi_build(ncpus, LAYOUT_ACPI, &tables);
+	acpi_build(ncpus, devices, LAYOUT_ACPI, &tables);
 	if (!buf_ok(&tables) || tables.len_bytes > LAYOUT_ACPI_MAX)
 		rc = err_set(err, -ENOMEM, "no memory for the ACPI tables");
 	else
@@ -93,7 +94,8 @@ static int write_reset_vector(struct gmem *mem, struct err *err)
 	return put(mem, LAYOUT_RESET_VECTOR, code, sizeof(code), "reset vector", err);
 }
 
-static unsigned int memory_map(const struct gmem *mem, struct boot_mem map[BOOT_MEM_MAX])
+static unsigned int memory_map(const struct gmem *mem, const struct boot_devices *devices,
+			       struct boot_mem map[BOOT_MEM_MAX])
 {
 	unsigned int n = 0;
 
@@ -102,6 +104,9 @@ static unsigned int memory_map(const struct gmem *mem, struct boot_mem map[BOOT_
 	map[n++] = (struct boot_mem){ LAYOUT_FIRMWARE, LAYOUT_FIRMWARE_BYTES, BOOT_MEM_RESERVED };
 	map[n++] = (struct boot_mem){ LAYOUT_HIGH_RAM, mem->region[0].len_bytes - LAYOUT_HIGH_RAM,
 				      BOOT_MEM_RAM };
+	if (devices && devices->pci)
+		map[n++] = (struct boot_mem){ LAYOUT_PCI_ECAM, LAYOUT_PCI_ECAM_BYTES,
+					      BOOT_MEM_RESERVED };
 	for (unsigned int i = 1; i < mem->nregions && n < BOOT_MEM_MAX; i++)
 		map[n++] = (struct boot_mem){ mem->region[i].gpa, mem->region[i].len_bytes,
 					      BOOT_MEM_RAM };
@@ -251,10 +256,10 @@ static int boot_from(struct arch_vm *av, struct gmem *mem, const struct boot_sou
 		rc = load_initrd(mem, boot->initrd_path, &plan, ram_end, &in, err);
 	if (rc)
 		return rc;
-	in.nmem = memory_map(mem, map);
+	in.nmem = memory_map(mem, boot->devices, map);
 	rc = write_params(mem, &plan, &in, boot->cmdline ? boot->cmdline : "", err);
 	if (!rc)
-		rc = write_acpi(mem, av->ncpus, err);
+		rc = write_acpi(mem, av->ncpus, boot->devices, err);
 	if (!rc)
 		rc = write_reset_vector(mem, err);
 	if (!rc)
