@@ -76,6 +76,17 @@ void rtc_tick(struct rtc *r);
 extern const struct bus_ops rtc_bus_ops; /* RTC_BYTES */
 extern const struct state_desc rtc_state;
 
+/* General-purpose lines PL061 (Arm DDI 0190) with a power button. */
+#define PL061_BYTES 0x1000
+#define PL061_BUTTON 3 /* its line; the device tree names it */
+struct pl061;
+int pl061_create(const struct irq_pin *irq, struct pl061 **ret, struct err *err);
+void pl061_destroy(struct pl061 *g);
+/* Presses the button: its line goes high, and falls again when the guest has read it. Any thread. */
+void pl061_button(struct pl061 *g);
+extern const struct bus_ops pl061_bus_ops; /* PL061_BYTES */
+extern const struct state_desc pl061_state;
+
 /* Host side of the console (devices/backend/tty.c): where serial bytes go and come from. "stdio", "file:PATH", "unix:PATH", "pty", "null". */
 struct tty;
 struct tty_input {

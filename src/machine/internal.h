@@ -19,7 +19,7 @@
  * the network. vCPU threads never take it: they leave a note in @guest_end and wake the main loop.
  */
 #define MACHINE_MAX_STATE STATE_MAX_SECTIONS
-#define MACHINE_OWN_STATE 4 /* besides the VM's: serial, power, rtc, run */
+#define MACHINE_OWN_STATE 5 /* besides the VM's: serial, power, gpio, rtc, run */
 
 enum guest_end { GUEST_RUNS, GUEST_OFF, GUEST_RESET, GUEST_CRASHED, GUEST_ERROR };
 
@@ -40,6 +40,7 @@ struct machine {
 	struct tty *tty;
 	struct serial *serial;
 	struct power *power; /* NULL where the platform has none */
+	struct pl061 *gpio; /* the same */
 	struct rtc *rtc; /* the same */
 	int rtc_fd; /* its alarm */
 	struct vm *vm; /* receiver: NULL until CONFIG was accepted */
@@ -111,6 +112,17 @@ int machine_build_vm(struct machine *m, const struct buf *cpu_model, struct err 
 void machine_drop_vm(struct machine *m);
 /* Whether console input and alarms reach their devices; what comes meanwhile is held. Any thread but a vCPU's. */
 void machine_open_input(struct machine *m, bool open);
+
+/* machine.c. The first of several ends decides; @text NULL: what @how says. A vCPU's thread. */
+void machine_note_guest_end(struct machine *m, enum guest_end how, const char *text);
+/* For struct irq_pin; does nothing while there is no VM. */
+void machine_irq(void *opaque, unsigned int gsi, bool level);
+
+/* power.c. destroy: as machine_destroy_rtc. entries: at most 2. */
+int machine_build_power(struct machine *m, struct bus *bus, struct err *err);
+void machine_destroy_power(struct machine *m);
+unsigned int machine_power_entries(struct machine *m, struct state_entry *entries);
+void machine_press_button(struct machine *m);
 
 /* rtc.c. destroy: after the vCPU threads' end, half-built or not built at all (rtc_fd -1) too. */
 int machine_build_rtc(struct machine *m, const struct irq_pin *irq, struct bus *bus,

@@ -153,13 +153,9 @@ int machine_power_button(struct machine *m, struct err *err)
 	rc = guard_vcpus(m, STATE_BIT(MACHINE_RUNNING), "press the power button", err);
 	if (!rc && !m->config.kernel_path)
 		rc = err_set(err, -EOPNOTSUPP, "the built-in guest has no power button");
-	else if (!rc && !m->power)
-		rc = err_set(
-			err, -EOPNOTSUPP,
-			"this machine has no power button: power off in the guest, or stop --force");
 	pthread_mutex_unlock(&m->lock);
 	if (!rc)
-		power_button(m->power);
+		machine_press_button(m);
 	return rc;
 }
 

@@ -37,7 +37,7 @@ static void on_mmio(void *opaque, uint64_t gpa, bool is_write, void *data, unsig
 }
 
 /* The first of several vCPUs to end decides. */
-static void note_guest_end(struct machine *m, enum guest_end how, const char *text)
+void machine_note_guest_end(struct machine *m, enum guest_end how, const char *text)
 {
 	enum guest_end runs = GUEST_RUNS;
 	static const char *const as_text[] = {
@@ -62,16 +62,12 @@ static void on_exited(void *opaque, enum vm_exit_reason reason, unsigned int vcp
 	char line[128];
 
 	snprintf(line, sizeof(line), "vCPU %u: %s", vcpu, text);
-	note_guest_end(opaque, how[reason],
-		       how[reason] == GUEST_OFF || how[reason] == GUEST_RESET ? NULL : line);
+	machine_note_guest_end(opaque, how[reason],
+			       how[reason] == GUEST_OFF || how[reason] == GUEST_RESET ? NULL :
+											line);
 }
 
-static void on_power(void *opaque, enum power_event event)
-{
-	note_guest_end(opaque, event == POWER_OFF ? GUEST_OFF : GUEST_RESET, NULL);
-}
-
-static void on_irq(void *opaque, unsigned int gsi, bool level)
+void machine_irq(void *opaque, unsigned int gsi, bool level)
 {
 	struct machine *m = opaque;
 
@@ -121,32 +117,18 @@ static void on_tty_quit(void *opaque)
 	(void)machine_stop(opaque, "quit from the console", NULL);
 }
 
-static int build_power(struct machine *m, struct bus *bus, struct err *err)
-{
-	const struct power_sink sink = { .event = on_power, .opaque = m };
-	const struct irq_pin button_irq = { .set = on_irq,
-					    .opaque = m,
-					    .gsi = arch_platform.power_gsi };
-	int rc = power_create(&button_irq, &sink, &m->power, err);
-
-	if (!rc)
-		rc = bus_add(bus, arch_platform.power_base, POWER_PORT_LEN, &power_bus_ops,
-			     m->power, err);
-	if (!rc && arch_platform.kbc_base)
-		rc = bus_add(&m->pio, arch_platform.kbc_base, 1, &power_kbc_bus_ops, m->power, err);
-	return rc;
-}
-
 static int build_devices(struct machine *m, struct err *err)
 {
 	const struct tty_input input = { .bytes = on_tty_in, .opaque = m };
 	const struct serial_sink serial_sink = { .write = on_serial_out,
 						 .input_ready = on_serial_ready,
 						 .opaque = m };
-	const struct irq_pin serial_irq = { .set = on_irq,
+	const struct irq_pin serial_irq = { .set = machine_irq,
 					    .opaque = m,
 					    .gsi = arch_platform.serial_gsi };
-	const struct irq_pin rtc_irq = { .set = on_irq, .opaque = m, .gsi = arch_platform.rtc_gsi };
+	const struct irq_pin rtc_irq = { .set = machine_irq,
+					 .opaque = m,
+					 .gsi = arch_platform.rtc_gsi };
 	struct bus *bus = arch_platform.mmio ? &m->mmio : &m->pio;
 	int rc;
 
@@ -155,8 +137,8 @@ static int build_devices(struct machine *m, struct err *err)
 		rc = tty_create(m->config.console, m->loop, &input, &m->tty, err);
 	if (!rc)
 		rc = bus_add(bus, arch_platform.serial_base, 8, &serial_bus_ops, m->serial, err);
-	if (!rc && arch_platform.power_base)
-		rc = build_power(m, bus, err);
+	if (!rc)
+		rc = machine_build_power(m, bus, err);
 	if (!rc && arch_platform.rtc_base)
 		rc = machine_build_rtc(m, &rtc_irq, bus, err);
 	if (!rc)
@@ -177,8 +159,7 @@ static int build_entries(struct machine *m, struct err *err)
 		return err_set(err, -E2BIG, "%u state sections, at most %d", n,
 			       MACHINE_MAX_STATE - MACHINE_OWN_STATE);
 	m->entries[n++] = (struct state_entry){ .desc = &serial_state, .dev = m->serial };
-	if (m->power)
-		m->entries[n++] = (struct state_entry){ .desc = &power_state, .dev = m->power };
+	n += machine_power_entries(m, m->entries + n);
 	if (m->rtc)
 		m->entries[n++] = (struct state_entry){ .desc = &rtc_state, .dev = m->rtc };
 	m->entries[n++] = (struct state_entry){ .desc = &machine_run_desc, .dev = m };
@@ -381,7 +362,7 @@ void machine_destroy(struct machine *m)
 	machine_drop_vm(m); /* vCPU threads end here: nothing uses the devices any more */
 	tty_destroy(m->tty);
 	serial_destroy(m->serial);
-	power_destroy(m->power);
+	machine_destroy_power(m);
 	machine_destroy_rtc(m);
 	tcp_listener_destroy(m->listener);
 	if (m->guest_fd >= 0)
