@@ -17,6 +17,7 @@
 struct machine;
 struct loop;
 struct dirty_rate_report; /* machine/dirty_rate.h */
+struct machine_devices; /* machine/devices.h */
 
 #define MACHINE_NAME_MAX 63
 #define MACHINE_CMDLINE_MAX 2047
@@ -36,6 +37,8 @@ struct machine_config {
 	const char *console; /* tty spec */
 	const char *pin;
 	bool paused; /* do not run after boot */
+	const struct machine_devices
+		*devices; /* settled; NULL: none. Receiver: what the VM's devices are called here */
 	const char *record; /* receiver: file that the incoming stream is written to, or NULL */
 };
 
@@ -140,5 +143,7 @@ bool machine_wants_reboot(struct machine *m);
 
 /* Names and sizes of a configuration; one line naming the option. Called by machine_create; the command line calls it early. */
 int machine_config_check(const struct machine_config *config, struct err *err);
+/* Names of VMs and devices: letters, digits, '.', '_' and '-', not starting with '.' or '-'. */
+bool machine_name_is_valid(const char *name);
 
 #endif

@@ -1,31 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "options.h"
+
 #include <errno.h>
-#include <getopt.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/num.h"
-#include "cli.h"
+#include "device_keys.h"
 #include "vmm/vm.h"
-
-/* One table for run and receive: the option, who takes it, how it is parsed. */
-enum { FOR_RUN = 1, FOR_RECEIVE = 2, FOR_BOTH = 3 };
-
-struct vm_option {
-	const char *name;
-	const char *arg; /* NULL: a flag */
-	int who;
-	int (*set)(struct vm_options *o, const char *value, struct err *err);
-	const char *help;
-};
 
 static int set_name(struct vm_options *o, const char *v, struct err *err)
 {
 	if (strlen(v) > MACHINE_NAME_MAX)
 		return err_set(err, -EINVAL, "expected at most %d characters", MACHINE_NAME_MAX);
 	snprintf(o->config.name, sizeof(o->config.name), "%s", v);
+	o->named = true;
 	return 0;
 }
 
@@ -105,11 +94,16 @@ static int set_record(struct vm_options *o, const char *v, struct err *err)
 	return 0;
 }
 
+/* A flag has no value on the command line, "on" or "off" in a file. */
+static bool is_on(const char *v)
+{
+	return !v || !strcmp(v, "on");
+}
+
 static int set_thp(struct vm_options *o, const char *v, struct err *err)
 {
-	(void)v;
 	(void)err;
-	o->config.backing = GMEM_THP;
+	o->config.backing = is_on(v) ? GMEM_THP : GMEM_4K;
 	return 0;
 }
 
@@ -141,115 +135,140 @@ static int set_pin(struct vm_options *o, const char *v, struct err *err)
 
 static int set_paused(struct vm_options *o, const char *v, struct err *err)
 {
+	(void)err;
+	o->config.paused = is_on(v);
+	return 0;
+}
+
+static int set_config(struct vm_options *o, const char *v, struct err *err)
+{
+	(void)err;
+	o->file = v; /* read before the first option is looked at */
+	return 0;
+}
+
+static int set_dump(struct vm_options *o, const char *v, struct err *err)
+{
 	(void)v;
 	(void)err;
-	o->config.paused = true;
+	o->dump = true;
 	return 0;
 }
 
-static const struct vm_option options[] = {
-	{ "listen", "HOST:PORT", FOR_RECEIVE, set_listen,
-	  "where to wait; port 0 picks a free one (needed)" },
-	{ "name", "N", FOR_BOTH, set_name, "the VM's name here (vm-PID)" },
-	{ "cpus", "N", FOR_RUN, set_cpus, "vCPUs (1)" },
-	{ "mem", "SIZE", FOR_RUN, set_mem, "RAM (256M)" },
-	{ "kernel", "FILE", FOR_RUN, set_kernel,
-	  "PVH ELF, bzImage or vmlinux; arm64: Image, also gzip (the built-in guest)" },
-	{ "initrd", "FILE", FOR_RUN, set_initrd, "initial RAM disk" },
-	{ "cmdline", "STRING", FOR_RUN, set_cmdline, "kernel command line" },
-	{ "console", "SPEC", FOR_BOTH, set_console,
-	  "stdio, file:PATH, unix:PATH, pty or null (stdio)" },
-	{ "dirty", "KIND", FOR_BOTH, set_dirty,
-	  "auto, bitmap, manual, ring[,entries=N] or uffd (auto)" },
-	{ "dirty-accel", "MODE", FOR_BOTH, set_dirty_accel,
-	  "hardware that finds dirty pages: auto, on (or fail), each with ,group=N on arm64, or off (auto)" },
-	{ "api", "PATH", FOR_BOTH, set_api,
-	  "the control socket (NAME.sock in the runtime directory)" },
-	{ "record", "FILE", FOR_RECEIVE, set_record,
-	  "write the incoming stream to FILE too, for `vmm stream`" },
-	{ "thp", NULL, FOR_RUN, set_thp, "back RAM with transparent huge pages (default)" },
-	{ "no-thp", NULL, FOR_RUN, set_no_thp, "back RAM with 4 KiB pages" },
-	{ "hugepages", "SIZE", FOR_RUN, set_hugepages, "back RAM with hugetlb pages of 2M or 1G" },
-	{ "pin", "LIST", FOR_BOTH, set_pin, "host CPUs for the vCPUs, such as 0-3,6" },
-	{ "paused", NULL, FOR_RUN, set_paused, "do not let the vCPUs run yet" },
-};
-
-static void print_help(const char *command, int who)
+static int set_transport(struct vm_options *o, const char *v, struct err *err)
 {
-	printf("usage: vmm %s [OPTION...]\n\n", command);
-	for (size_t i = 0; i < ARRAY_LEN(options); i++) {
-		char left[40];
+	if (strcmp(v, "pci") != 0 && strcmp(v, "mmio") != 0)
+		return err_set(err, -EINVAL, "expected pci or mmio, got \"%s\"", v);
+	o->devices.mmio = !strcmp(v, "mmio");
+	return 0;
+}
 
-		if (!(options[i].who & who))
+/* The file's device that @dev takes the place of, once: the one with its id, or the only one of its kind. */
+static struct machine_device *find_replaced(struct vm_options *o, const struct machine_device *dev)
+{
+	bool list = device_keys(dev->kind)->list;
+
+	for (unsigned int i = 0; i < o->nfile; i++) {
+		struct machine_device *old = &o->devices.dev[i];
+
+		if (old->kind != dev->kind || (o->replaced >> i & 1) ||
+		    (list && strcmp(old->id, dev->id) != 0))
 			continue;
-		snprintf(left, sizeof(left), "--%s %s", options[i].name,
-			 options[i].arg ? options[i].arg : "");
-		printf("  %-22s %s\n", left, options[i].help);
+		o->replaced |= 1ULL << i;
+		return old;
 	}
-	printf("  %-22s %s\n", "--help", "this text");
+	return NULL;
 }
+_Static_assert(MACHINE_MAX_DEVICES <= 64, "a bit for each");
 
-static int __attribute__((format(printf, 2, 3)))
-usage_error(const char *command, const char *fmt, ...)
+static int add_device(struct vm_options *o, enum machine_device_kind kind, const char *v,
+		      struct err *err)
 {
-	va_list ap;
+	struct machine_device dev, *at;
+	int rc = device_parse(kind, v ? v : "", o->receive, &dev, err);
 
-	fprintf(stderr, "vmm %s: ", command);
-	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
-	va_end(ap);
-	fprintf(stderr, "\n");
-	return EXIT_USAGE + 1;
-}
-
-static int check(const struct vm_options *o, bool receive, const char *command)
-{
-	struct err err = { 0 };
-
-	if (receive && !o->listen)
-		return usage_error(command, "%s", "--listen HOST:PORT is needed");
-	if (machine_config_check(&o->config, &err))
-		return usage_error(command, "%s", err.msg);
+	if (rc)
+		return rc;
+	at = find_replaced(o, &dev);
+	if (!at && o->devices.n == MACHINE_MAX_DEVICES)
+		return err_set(err, -EINVAL, "a VM has at most %u devices", MACHINE_MAX_DEVICES);
+	if (!at)
+		at = &o->devices.dev[o->devices.n++];
+	*at = dev;
 	return 0;
 }
 
-int vm_options_parse(struct vm_options *o, bool receive, int argc, char **argv)
-{
-	struct option longopts[ARRAY_LEN(options) + 2] = { 0 };
-	int who = receive ? FOR_RECEIVE : FOR_RUN;
-	size_t n = 0;
-	int c;
-
-	*o = (struct vm_options){ .config = { .ncpus = 1,
-					      .ram_bytes = 256ULL << 20,
-					      .backing = GMEM_THP,
-					      .ring_entries = DIRTY_RING_DEFAULT_ENTRIES } };
-	snprintf(o->config.name, sizeof(o->config.name), "vm-%d", getpid());
-	for (size_t i = 0; i < ARRAY_LEN(options); i++)
-		if (options[i].who & who)
-			longopts[n++] =
-				(struct option){ options[i].name,
-						 options[i].arg ? required_argument : no_argument,
-						 NULL, (int)(1000 + i) };
-	longopts[n] = (struct option){ "help", no_argument, NULL, 'h' };
-
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":h", longopts, NULL)) != -1) {
-		struct err err = { 0 };
-
-		if (c == 'h') {
-			print_help(argv[0], who);
-			return EXIT_OK + 1;
-		}
-		if (c == ':')
-			return usage_error(argv[0], "%s: a value is missing", argv[optind - 1]);
-		if (c == '?')
-			return usage_error(argv[0], "unknown option \"%s\"; --help lists them",
-					   argv[optind - 1]);
-		if (options[c - 1000].set(o, optarg, &err))
-			return usage_error(argv[0], "--%s: %s", options[c - 1000].name, err.msg);
+#define DEVICE(fn, kind)                                                    \
+	static int fn(struct vm_options *o, const char *v, struct err *err) \
+	{                                                                   \
+		return add_device(o, (kind), v, err);                       \
 	}
-	if (optind < argc)
-		return usage_error(argv[0], "unexpected argument \"%s\"", argv[optind]);
-	return check(o, receive, argv[0]);
+DEVICE(set_disk, MACHINE_BLK)
+DEVICE(set_net, MACHINE_NET)
+DEVICE(set_virtio_console, MACHINE_CONSOLE)
+DEVICE(set_vsock, MACHINE_VSOCK)
+DEVICE(set_balloon, MACHINE_BALLOON)
+DEVICE(set_rng, MACHINE_RNG)
+
+#define OPTION(name_, arg_, who_, set_, help_) \
+	.name = (name_), .arg = (arg_), .who = (who_), .set = (set_), .help = (help_)
+#define JSON(key_, json_) .key = (key_), .json = (json_)
+static const struct vm_option options[] = {
+	{ OPTION("listen", "HOST:PORT", FOR_RECEIVE, set_listen,
+		 "where to wait; port 0 picks a free one (needed)") },
+	{ OPTION("config", "FILE", FOR_RUN, set_config,
+		 "everything below from a JSON file; what stands beside it wins") },
+	{ OPTION("dump-config", NULL, FOR_RUN, set_dump,
+		 "print the configuration as such a file and end") },
+	{ OPTION("name", "N", FOR_BOTH, set_name, "the VM's name here (vm-PID)"),
+	  JSON("name", OPTION_TEXT) },
+	{ OPTION("cpus", "N", FOR_RUN, set_cpus, "vCPUs (1)"),
+	  JSON("cpus.boot_vcpus", OPTION_NUMBER) },
+	{ OPTION("mem", "SIZE", FOR_RUN, set_mem, "RAM (256M)"), JSON("memory.size", OPTION_SIZE) },
+	{ OPTION("kernel", "FILE", FOR_RUN, set_kernel,
+		 "PVH ELF, bzImage or vmlinux; arm64: Image, also gzip (the built-in guest)"),
+	  JSON("payload.kernel", OPTION_TEXT) },
+	{ OPTION("initrd", "FILE", FOR_RUN, set_initrd, "initial RAM disk"),
+	  JSON("payload.initramfs", OPTION_TEXT) },
+	{ OPTION("cmdline", "STRING", FOR_RUN, set_cmdline, "kernel command line"),
+	  JSON("payload.cmdline", OPTION_TEXT) },
+	{ OPTION("console", "SPEC", FOR_BOTH, set_console,
+		 "serial port: stdio, file:PATH, unix:PATH, pty or null (stdio)"),
+	  JSON("serial.backend", OPTION_TEXT) },
+	{ OPTION("disk", NULL, FOR_BOTH, set_disk, NULL) },
+	{ OPTION("net", NULL, FOR_BOTH, set_net, NULL) },
+	{ OPTION("virtio-console", NULL, FOR_BOTH, set_virtio_console, NULL) },
+	{ OPTION("vsock", NULL, FOR_BOTH, set_vsock, NULL) },
+	{ OPTION("balloon", NULL, FOR_RUN, set_balloon, NULL) },
+	{ OPTION("rng", NULL, FOR_RUN, set_rng, NULL) },
+	{ OPTION("transport", "pci|mmio", FOR_RUN, set_transport,
+		 "how the guest finds its devices (pci)"),
+	  JSON("transport", OPTION_TEXT) },
+	{ OPTION("dirty", "KIND", FOR_BOTH, set_dirty,
+		 "auto, bitmap, manual, ring[,entries=N] or uffd (auto)"),
+	  JSON("dirty", OPTION_TEXT) },
+	{ OPTION("dirty-accel", "MODE", FOR_BOTH, set_dirty_accel,
+		 "hardware that finds dirty pages: auto, on (or fail), each with ,group=N on arm64, or off (auto)"),
+	  JSON("dirty_accel", OPTION_TEXT) },
+	{ OPTION("api", "PATH", FOR_BOTH, set_api,
+		 "the control socket (NAME.sock in the runtime directory)") },
+	{ OPTION("record", "FILE", FOR_RECEIVE, set_record,
+		 "write the incoming stream to FILE too, for `vmm stream`") },
+	{ OPTION("thp", NULL, FOR_RUN, set_thp, "back RAM with transparent huge pages (default)"),
+	  JSON("memory.thp", OPTION_FLAG) },
+	{ OPTION("no-thp", NULL, FOR_RUN, set_no_thp, "back RAM with 4 KiB pages") },
+	{ OPTION("hugepages", "SIZE", FOR_RUN, set_hugepages,
+		 "back RAM with hugetlb pages of 2M or 1G"),
+	  JSON("memory.hugepage_size", OPTION_SIZE) },
+	{ OPTION("pin", "LIST", FOR_BOTH, set_pin, "host CPUs for the vCPUs, such as 0-3,6"),
+	  JSON("cpus.pin", OPTION_TEXT) },
+	{ OPTION("paused", NULL, FOR_RUN, set_paused, "do not let the vCPUs run yet"),
+	  JSON("paused", OPTION_FLAG) },
+};
+_Static_assert(ARRAY_LEN(options) <= 64, "a bit for each in vm_options");
+
+const struct vm_option *option_table(size_t *ret_n)
+{
+	*ret_n = ARRAY_LEN(options);
+	return options;
 }

@@ -154,7 +154,9 @@ int cmd_run(int argc, char **argv)
 	struct vm_options o;
 	int rc = vm_options_parse(&o, false, argc, argv);
 
-	return rc ? rc - 1 : cli_serve(&o, false);
+	rc = rc ? rc - 1 : cli_serve(&o, false);
+	vm_options_fini(&o);
+	return rc;
 }
 
 int cmd_receive(int argc, char **argv)
@@ -162,5 +164,7 @@ int cmd_receive(int argc, char **argv)
 	struct vm_options o;
 	int rc = vm_options_parse(&o, true, argc, argv);
 
-	return rc ? rc - 1 : cli_serve(&o, true);
+	rc = rc ? rc - 1 : cli_serve(&o, true);
+	vm_options_fini(&o);
+	return rc;
 }

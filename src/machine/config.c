@@ -3,20 +3,26 @@
 #include <string.h>
 
 #include "devices/device.h"
+#include "machine/devices.h"
 #include "machine/machine.h"
 #include "vmm/vm.h"
 
 #define RAM_MIN_BYTES (2ULL << 20)
 #define RAM_ALIGN_BYTES (2ULL << 20)
 
-static int check_name(const char *name, struct err *err)
+bool machine_name_is_valid(const char *name)
 {
 	static const char allowed[] =
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
 	size_t len = strnlen(name, MACHINE_NAME_MAX + 1);
 
-	if (!len || len > MACHINE_NAME_MAX || strspn(name, allowed) != len || name[0] == '.' ||
-	    name[0] == '-')
+	return len && len <= MACHINE_NAME_MAX && strspn(name, allowed) == len && name[0] != '.' &&
+	       name[0] != '-';
+}
+
+static int check_name(const char *name, struct err *err)
+{
+	if (!machine_name_is_valid(name))
 		return err_set(
 			err, -EINVAL,
 			"--name: expected 1 to %d letters, digits, '.', '_' or '-', not starting with '.' or '-'",
@@ -42,6 +48,25 @@ static int check_ram(const struct machine_config *c, struct err *err)
 	return 0;
 }
 
+/* Two ends cannot both read the terminal. */
+static int check_stdio(const struct machine_config *c, struct err *err)
+{
+	unsigned int n = !c->console || !strcmp(c->console, "stdio");
+
+	for (unsigned int i = 0; i < c->devices->n; i++) {
+		const struct machine_device *dev = &c->devices->dev[i];
+
+		if (dev->kind != MACHINE_CONSOLE || strcmp(dev->local, "stdio") != 0)
+			continue;
+		if (n++)
+			return err_set(
+				err, -EINVAL,
+				"--virtio-console: %s: another console has stdio already; give that one a --console of its own, such as null",
+				dev->id);
+	}
+	return 0;
+}
+
 int machine_config_check(const struct machine_config *config, struct err *err)
 {
 	int rc = check_name(config->name, err);
@@ -59,5 +84,7 @@ int machine_config_check(const struct machine_config *config, struct err *err)
 			     "--initrd: the built-in guest takes none; give --kernel too");
 	if (!rc && config->console)
 		rc = tty_check_spec(config->console, err);
+	if (!rc && config->devices)
+		rc = check_stdio(config, err);
 	return rc;
 }
