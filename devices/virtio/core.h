@@ -40,7 +40,7 @@ struct virtio_type {
 	/* DRIVER_OK, after the queues are set up, and after a restore of such a device: v->driver_features is final. May be NULL. */
 	void (*activate)(void *self);
 	/* Requests may be waiting in queue @queue. It takes what it can, at most about a queue's size of them so that other queues have their turn; the core has notifications switched on
-	 * again and calls once more when something came meanwhile. Who leaves something for another reason calls virtio_again when that is gone. */
+	 * again and calls once more when something came meanwhile. Who leaves something calls virtio_again, now or when it can go on. */
 	void (*serve)(void *self, unsigned int queue);
 	/* From now on queues are served (@on), or no longer: the device pauses, is reset or broken. For descriptors in the worker's loop that mean work for the queues (a TAP's): off, they
 	 * would keep the loop awake. Not called twice with the same. May be NULL. */
@@ -112,6 +112,7 @@ struct virtio {
 	bool paused; /* by the machine */
 	bool live; /* DRIVER_OK and not broken */
 	bool serving; /* what type->serving was last told */
+	bool activated; /* the type has something for reset to forget */
 	bool restored; /* and not resumed since */
 	int timer_fd; /* virtio_again_in */
 
@@ -136,7 +137,7 @@ struct virtio_init {
 int virtio_init(struct virtio *v, const struct virtio_common *common,
 		const struct virtio_init *init, struct err *err);
 
-/* On the worker; these neither wait nor call the type back. */
+/* On the worker; none of these waits. */
 static inline bool virtio_has(const struct virtio *v, unsigned int feature)
 {
 	return v->driver_features >> feature & 1;
@@ -149,13 +150,13 @@ static inline bool virtio_serving(const struct virtio *v)
 }
 /* Interrupts for queue @queue if the driver wants one. Nothing after virtio_broken. */
 void virtio_signal(struct virtio *v, unsigned int queue);
-/* The driver broke the rules: sets NEEDS_RESET, tells it (§2.1.2), and serves nothing until the reset. @err for the log of counters ("broken"). */
+/* The driver broke the rules: sets NEEDS_RESET, tells it (§2.1.2), and serves nothing until the reset: calls type->serving. Counted ("broken"); @err is kept as v->fault. */
 void virtio_broken(struct virtio *v, const struct err *err);
 /* Serve queue @queue again soon though no notification comes: a backend became ready, a rate limit ended. */
 void virtio_again(struct virtio *v, unsigned int queue);
 /* The same @delay_ns from now, for rate limits; the earlier of two counts. */
 void virtio_again_in(struct virtio *v, unsigned int queue, uint64_t delay_ns);
-/* Changes configuration bytes and tells the driver. Any thread. */
+/* Changes configuration bytes and, if they were others, tells the driver. Any thread, not in type->config_write, which changes v->config itself. */
 void virtio_set_config(struct virtio *v, unsigned int offset, const void *data,
 		       unsigned int len_bytes);
 
