@@ -103,6 +103,7 @@ int gmem_create(const struct gmem_config *config, struct gmem **ret, struct err 
 		goto fail;
 	len = m->npages << GMEM_PAGE_SHIFT;
 	m->backing = config->backing;
+	m->host_page_bytes = GMEM_PAGE_SIZE;
 	if (config->backing == GMEM_HUGETLB) {
 		align = config->hugepage_bytes;
 		r = err_set(err, -EINVAL, "guest memory: huge pages are 2 MiB or 1 GiB");
@@ -112,6 +113,7 @@ int gmem_create(const struct gmem_config *config, struct gmem **ret, struct err 
 			    "guest memory: size is not a multiple of the huge page size");
 		if (len % align != 0)
 			goto fail;
+		m->host_page_bytes = align;
 		flags = MAP_HUGETLB | (align == MIB2 ? HUGE_SHIFT_2MIB : HUGE_SHIFT_1GIB);
 		if (err)
 			*err = (struct err){ 0 };

@@ -40,6 +40,8 @@ struct gmem {
 	unsigned int nregions;
 	struct gmem_region region[GMEM_MAX_REGIONS];
 	enum gmem_backing backing;
+	uint64_t
+		host_page_bytes; /* the host gives and takes so much at once: a page of hugetlb's, else GMEM_PAGE_SIZE */
 	void *map_base; /* the whole mapping with its guards, for gmem_destroy */
 	uint64_t map_bytes;
 	int pagemap_fd; /* /proc/self/pagemap, or -1 */
@@ -59,6 +61,12 @@ void *gmem_ptr(const struct gmem *m, uint64_t gpa, uint64_t len_bytes);
 int gmem_read(const struct gmem *m, uint64_t gpa, void *dst, size_t len_bytes);
 int gmem_write(struct gmem *m, uint64_t gpa, const void *src, size_t len_bytes);
 void gmem_mark_dirty(struct gmem *m, uint64_t gpa, uint64_t len_bytes);
+/*
+ * Gives the memory behind [gpa, gpa + len) back to the host, as far as whole host pages lie in it (MADV_DONTNEED). It reads as zero from then on and is marked dirty:
+ * nothing else tells a tracker that it changed. Who reads at the same time finds the old bytes, zeros, or some of both. Any thread; the guest uses none of it until this returns, or loses
+ * what it wrote. @ret_bytes: how much went. -EFAULT when the range is not in one region; what madvise says: nothing may have gone then, or some.
+ */
+int gmem_discard(struct gmem *m, uint64_t gpa, uint64_t len_bytes, uint64_t *ret_bytes);
 
 static inline uint8_t *gmem_page(const struct gmem *m, uint64_t page)
 {

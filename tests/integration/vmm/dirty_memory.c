@@ -60,14 +60,13 @@ static bool unmap(struct gmem *m, uint64_t first, uint64_t npages)
 	       mprotect(p, npages << 12, PROT_READ | PROT_WRITE) == 0;
 }
 
-/* The memory goes as well, and reads as zeroes: to those who track writes it was written, and who takes it away says so. */
+/* The memory goes as well, and reads as zeroes: to those who track writes it was written, and who takes it away says so. The range lies in one region. */
 static bool drop(struct gmem *m, uint64_t first, uint64_t npages)
 {
-	if (madvise(gmem_page(m, first), npages << 12, MADV_DONTNEED) != 0)
-		return false;
-	for (uint64_t p = first; p < first + npages; p++)
-		gmem_mark_dirty(m, tiny_gpa(m, p), GMEM_PAGE_SIZE);
-	return true;
+	uint64_t bytes = 0;
+
+	return gmem_discard(m, tiny_gpa(m, first), npages << 12, &bytes) == 0 &&
+	       bytes == npages << 12;
 }
 
 /* Every other piece of the memory that is worked on, from the first or the second on. */

@@ -212,13 +212,73 @@ static void test_populated(void **state)
 	gmem_destroy(m);
 }
 
+/* Whole pages alone, in one region alone, and each of them marked once it reads as zero. */
+static void test_discard(void **state)
+{
+	struct gmem *m = two_regions();
+	struct bitmap populated;
+	uint64_t bytes = 77;
+
+	(void)state;
+	memset(m->base, 'x', m->npages * 4096);
+	assert_int_equal(bitmap_init(&m->host_log_store, m->npages), 0);
+	assert_int_equal(bitmap_init(&populated, m->npages), 0);
+	m->host_log = &m->host_log_store;
+	assert_int_equal(gmem_discard(m, 4095, 2 * 4096, &bytes), 0);
+	assert_int_equal(bytes, 4096);
+	assert_int_equal(bitmap_count(m->host_log), 1);
+	assert_true(bitmap_test(m->host_log, 1));
+	assert_int_equal(m->base[4095], 'x');
+	assert_int_equal(m->base[4096], 0);
+	assert_int_equal(m->base[8191], 0);
+	assert_int_equal(m->base[8192], 'x');
+	assert_int_equal(gmem_discard(m, 3 * 4096 + 1, 4095, &bytes), 0);
+	assert_int_equal(bytes, 0);
+	assert_int_equal(gmem_discard(m, HIGH, 2 * MIB, &bytes), 0);
+	assert_int_equal(bytes, 2 * MIB);
+	assert_int_equal(bitmap_count(m->host_log), 1 + 512);
+	assert_int_equal(bitmap_count_range(m->host_log, 1024, 512), 512);
+	assert_int_equal(gmem_populated(m, 0, m->npages, &populated), 0);
+	assert_int_equal(bitmap_count(&populated), m->npages - 1 - 512);
+	bytes = 77;
+	assert_int_equal(gmem_discard(m, 4 * MIB - 4096, 8192, &bytes), -EFAULT);
+	assert_int_equal(gmem_discard(m, UINT64_MAX - 4095, 4096, &bytes), -EFAULT);
+	assert_int_equal(bytes, 77);
+	assert_int_equal(bitmap_count(m->host_log), 1 + 512);
+	bitmap_fini(&populated);
+	gmem_destroy(m);
+}
+
+/* Where the host has large pages only, parts of one stay. The mapping itself is an ordinary one: hugetlb needs pages that a host need not have. */
+static void test_discard_of_large_pages(void **state)
+{
+	struct gmem *m = two_regions();
+	uint64_t bytes;
+
+	(void)state;
+	m->host_page_bytes = 2 * MIB;
+	memset(m->base, 'x', m->npages * 4096);
+	assert_int_equal(gmem_discard(m, MIB, MIB, &bytes), 0);
+	assert_int_equal(bytes, 0);
+	assert_int_equal(gmem_discard(m, MIB, 3 * MIB, &bytes), 0);
+	assert_int_equal(bytes, 2 * MIB);
+	assert_int_equal(m->base[2 * MIB - 1], 'x');
+	assert_int_equal(m->base[2 * MIB], 0);
+	gmem_destroy(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_layout),    cmocka_unit_test(test_ranges),
-		cmocka_unit_test(test_copies),    cmocka_unit_test(test_marks),
-		cmocka_unit_test(test_refused),   cmocka_unit_test(test_guards),
+		cmocka_unit_test(test_layout),
+		cmocka_unit_test(test_ranges),
+		cmocka_unit_test(test_copies),
+		cmocka_unit_test(test_marks),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_guards),
 		cmocka_unit_test(test_populated),
+		cmocka_unit_test(test_discard),
+		cmocka_unit_test(test_discard_of_large_pages),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
