@@ -27,6 +27,9 @@ uint64_t bitmap_count(const struct bitmap *b);
 uint64_t bitmap_count_range(const struct bitmap *b, uint64_t first, uint64_t n);
 void bitmap_set_range(struct bitmap *b, uint64_t first, uint64_t n);
 void bitmap_clear_range(struct bitmap *b, uint64_t first, uint64_t n);
+/* In [first, first + n): dst &= ~src; same size. Returns how many bits that took from dst. */
+uint64_t bitmap_subtract_range(struct bitmap *dst, const struct bitmap *src, uint64_t first,
+			       uint64_t n);
 /* dst |= src; same size. */
 void bitmap_or(struct bitmap *dst, const struct bitmap *src);
 /* ORs @nwords words into @dst from word @first_word on; bits past nbits are dropped. */

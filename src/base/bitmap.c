@@ -124,6 +124,30 @@ void bitmap_clear_range(struct bitmap *b, uint64_t first, uint64_t n)
 	b->words[s.last_word] &= ~s.last_mask;
 }
 
+static uint64_t subtract_word(uint64_t *dst, uint64_t src)
+{
+	uint64_t taken = *dst & src;
+
+	*dst &= ~src;
+	return popcount(taken);
+}
+
+uint64_t bitmap_subtract_range(struct bitmap *dst, const struct bitmap *src, uint64_t first,
+			       uint64_t n)
+{
+	uint64_t sum = 0;
+	struct span s;
+
+	if (!span_of(dst, first, n, &s))
+		return 0;
+	if (s.first_word < s.last_word)
+		sum = subtract_word(&dst->words[s.first_word],
+				    src->words[s.first_word] & s.first_mask);
+	for (uint64_t w = s.first_word + 1; w < s.last_word; w++)
+		sum += subtract_word(&dst->words[w], src->words[w]);
+	return sum + subtract_word(&dst->words[s.last_word], src->words[s.last_word] & s.last_mask);
+}
+
 void bitmap_or(struct bitmap *dst, const struct bitmap *src)
 {
 	uint64_t nwords = bitmap_nwords(MIN(dst->nbits, src->nbits));

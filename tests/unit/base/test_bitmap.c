@@ -71,6 +71,30 @@ static void ranges_match_the_model(void **state)
 	}
 }
 
+static void subtracting_matches_the_model(void **state)
+{
+	static const unsigned int edges[] = { 0, 1, 63, 64, 65, 128, 200, 330, 331, 400 };
+	const size_t n = sizeof(edges) / sizeof(edges[0]);
+
+	for (size_t i = 0; i < n * n; i++) {
+		unsigned int first = edges[i / n], count = edges[i % n];
+		struct model a, b;
+		uint64_t taken = 0;
+
+		model_init(&a, 5, 60);
+		model_init(&b, 6, 60);
+		for (unsigned int k = first; k < NBITS && k - first < count; k++) {
+			taken += a.bit[k] && b.bit[k];
+			a.bit[k] &= !b.bit[k];
+		}
+		assert_int_equal(bitmap_subtract_range(&a.b, &b.b, first, count), taken);
+		model_equal(&a);
+		model_equal(&b);
+		bitmap_fini(&a.b);
+		bitmap_fini(&b.b);
+	}
+}
+
 static void runs_match_the_model(void **state)
 {
 	static const unsigned int densities[] = { 0, 2, 50, 98, 100 };
@@ -196,9 +220,12 @@ static void take_loses_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(ranges_match_the_model), cmocka_unit_test(runs_match_the_model),
-		cmocka_unit_test(fill_zero_or),           cmocka_unit_test(sizes),
+		cmocka_unit_test(ranges_match_the_model),
+		cmocka_unit_test(runs_match_the_model),
+		cmocka_unit_test(fill_zero_or),
+		cmocka_unit_test(sizes),
 		cmocka_unit_test(take_loses_nothing),
+		cmocka_unit_test(subtracting_matches_the_model),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
