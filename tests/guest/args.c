@@ -120,6 +120,42 @@ static enum key parse_named(struct args *a, struct word key, struct word value)
 	return KEY_OTHER;
 }
 
+static enum key parse_blk(struct args *a, struct word key, struct word value)
+{
+	static const char *const loads[] = { "READ", "read", "WRITE", "write", "MIX", "mix" };
+	uint32_t choice = 0;
+	uint64_t v;
+
+	if (word_is(key, "blk")) {
+		if (!parse_choice(value, loads, 6, &choice))
+			return KEY_WRONG;
+		a->blk = (enum blk_load)(BLK_READ + choice / 2);
+		return KEY_OK;
+	}
+	if (word_is(key, "blk-size"))
+		return verdict_of(parse_size(value, &a->blk_bytes) && a->blk_bytes &&
+				  a->blk_bytes % 512 == 0 && a->blk_bytes <= BLK_BYTES_MAX);
+	if (word_is(key, "blk-depth")) {
+		if (!parse_number(value, &v) || v < 1 || v > BLK_DEPTH_MAX)
+			return KEY_WRONG;
+		a->blk_depth = (uint32_t)v;
+		return KEY_OK;
+	}
+	if (word_is(key, "blk-span"))
+		return verdict_of(parse_size(value, &a->blk_span));
+	if (word_is(key, "blk-requests"))
+		return verdict_of(parse_size(value, &a->blk_requests));
+	if (word_is(key, "blk-chain")) {
+		a->blk_chain = true;
+		return verdict_of(!value.len);
+	}
+	if (word_is(key, "virtio-faults")) {
+		a->faults = true;
+		return verdict_of(!value.len);
+	}
+	return parse_named(a, key, value);
+}
+
 static enum key parse_kv(struct args *a, struct word key, struct word value)
 {
 	static const char *const loads[] = { "SET", "set", "MIX", "mix" };
@@ -145,7 +181,7 @@ static enum key parse_kv(struct args *a, struct word key, struct word value)
 				  a->clients <= KV_CLIENTS_MAX);
 	if (word_is(key, "requests"))
 		return verdict_of(parse_number(value, &a->requests));
-	return parse_named(a, key, value);
+	return parse_blk(a, key, value);
 }
 
 static enum key parse_one(struct args *a, struct word key, struct word value)
@@ -198,6 +234,9 @@ bool args_parse(struct args *ret_args, const char *cmdline)
 		.keys = 100000,
 		.value_bytes = 256,
 		.clients = 50,
+		.blk_bytes = 4096,
+		.blk_span = 16ull << 20,
+		.blk_depth = 16,
 	};
 	const char *s = cmdline;
 
@@ -231,6 +270,10 @@ bool args_parse(struct args *ret_args, const char *cmdline)
 	}
 	if (a.kv && (a.ws_given || a.idle || a.passes)) {
 		console_puts("vmm-guest: ERROR kv= goes with none of ws=, idle and passes=");
+		return false;
+	}
+	if (a.blk && a.blk_span / a.blk_bytes > BLK_BLOCKS_MAX) {
+		console_puts("vmm-guest: ERROR blk-span= has too many blocks of blk-size=");
 		return false;
 	}
 	if (a.kv && !a.pattern_given)

@@ -31,11 +31,15 @@
 enum fill { FILL_NONE, FILL_ZERO, FILL_RANDOM, FILL_TEXT, FILL_SPARSE };
 enum pattern { PATTERN_SEQ, PATTERN_RANDOM, PATTERN_HOT };
 enum kv_load { KV_OFF, KV_SET, KV_MIX };
+enum blk_load { BLK_OFF, BLK_READ, BLK_WRITE, BLK_MIX };
 
 #define POKE_NONE UINT64_MAX
 #define KV_KEYS_MAX (1ull << 30)
 #define KV_VALUE_MAX (1ull << 20)
 #define KV_CLIENTS_MAX 65536u
+#define BLK_DEPTH_MAX 64u
+#define BLK_BYTES_MAX (128u << 10)
+#define BLK_BLOCKS_MAX (1u << 20)
 
 struct args {
 	uint64_t ws_bytes;
@@ -53,10 +57,17 @@ struct args {
 	uint64_t value_bytes; /* a multiple of 8 */
 	uint64_t clients; /* of all CPUs together */
 	uint64_t requests; /* of all CPUs together, 0: without end */
+	uint64_t blk_bytes; /* of a request, whole sectors */
+	uint64_t blk_span; /* how much of the disk is used */
+	uint64_t blk_requests; /* 0: without end */
+	uint32_t blk_depth;
 	uint32_t cpus;
 	enum pattern pattern;
 	enum fill fill;
 	enum kv_load kv;
+	enum blk_load blk;
+	bool blk_chain;
+	bool faults;
 	bool pattern_given;
 	bool idle;
 };
@@ -101,6 +112,8 @@ bool memory_init(const struct args *args);
 /* Areas of the CPUs 1 to cpus - 1, zeroed, one after the other; NULL with one CPU. */
 struct cpu_area *memory_ap_areas(void);
 uint64_t memory_pool_pages(void);
+/* disk_area_bytes() of it, zeroed, its addresses the physical ones. */
+void *memory_disk_area(void);
 
 /* ---- pages.c ---- */
 /*
@@ -270,6 +283,8 @@ struct worker *worker_of(uint32_t cpu);
 void work_init(const struct args *args, uint64_t ws_pages, uint64_t fill_pages);
 /* Partition and fill of this CPU. */
 void work_start(struct worker *w, struct cpu_area *area, uint32_t cpu);
+/* Whether a step would halt this CPU. */
+bool work_halts(const struct worker *w);
 /* One step: a batch of pages, or a wait. */
 void work_step(struct worker *w);
 void work_verify(struct worker *w);
@@ -288,6 +303,24 @@ uint32_t kv_batch(struct worker *w, struct stream *s, uint32_t n);
 void kv_verify_stream(struct worker *w, const struct stream *s);
 /* That the index holds as many keys as there are. */
 void kv_verify_index(struct worker *w);
+
+/* ---- blk.c: a virtio disk, driven by CPU 0 ---- */
+/* Memory that disk and faults want; 0: none. */
+uint64_t disk_area_bytes(const struct args *args);
+/* Finds the disk and starts it. False after printing why not. */
+bool disk_init(const struct args *args, void *area);
+/* Takes what is done, checks it, asks for more. True while something is under way. */
+bool disk_step(void);
+/* No new requests, or new ones again. */
+void disk_halt(bool halt);
+/* Waits for what is under way, reads every block that was written; how often something was wrong since the start. */
+uint64_t disk_verify(void);
+/* Its part of the report. */
+void disk_report(struct line *l);
+
+/* ---- faults.c ---- */
+/* Breaks virtio's rules on each device, sees that it says so and works again; how often that was not so. */
+uint64_t faults_run(void *area);
 
 /* ---- main.c ---- */
 extern const struct args *guest_args;

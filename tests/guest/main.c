@@ -20,6 +20,7 @@ static uint32_t request_seq;
 static uint32_t request_kind;
 static uint32_t halted; /* by the key */
 static bool done; /* all requests= are served */
+static uint64_t faults_bad;
 
 static inline uint64_t clock_to_us(uint64_t clk)
 {
@@ -88,6 +89,8 @@ static void queue_report(void)
 	line_dec(&l, " bad=", bad);
 	if (cpu_host_clock_ns())
 		line_dec(&l, " clock_ms=", cpu_host_clock_ns() / 1000000);
+	if (args.blk)
+		disk_report(&l);
 	line_queue(&l);
 }
 
@@ -188,7 +191,7 @@ static bool verify_all(enum request_kind kind)
 {
 	struct verdict sum;
 	struct line l;
-	uint64_t bad;
+	uint64_t bad, disk_bad = args.blk ? disk_verify() : 0;
 	uint32_t answered = ask_all(kind, &sum, &bad);
 
 	l.len = 0;
@@ -201,7 +204,7 @@ static bool verify_all(enum request_kind kind)
 	if (answered != args.cpus)
 		console_puts("vmm-guest: note a CPU took no part in the verification");
 	worker_of(0)->last_clk = cpu_clock();
-	return !bad && answered == args.cpus;
+	return !bad && !disk_bad && !faults_bad && answered == args.cpus;
 }
 
 static void print_sum(void)
@@ -226,6 +229,7 @@ static void halt_or_go_on(void)
 	bool halt = !halted;
 
 	__atomic_store_n(&halted, halt, __ATOMIC_SEQ_CST);
+	disk_halt(halt);
 	if (!halt && args.cpus > 1)
 		cpu_wake_others();
 	console_puts(halt ? "vmm-guest: halted" : "vmm-guest: goes on");
@@ -370,12 +374,20 @@ void bsp_main(struct cpu_area *area)
 	w->phase = WORKER_READY;
 	uart_init();
 	wait_for_others();
+	if (args.faults)
+		faults_bad = faults_run(memory_disk_area());
+	if (args.blk && !disk_init(&args, memory_disk_area()))
+		finish(false);
 	print_ready(ws_pages, fill_pages);
 	w->last_clk = cpu_clock();
 	work_clk = w->last_clk;
 	next_report_clk = w->last_clk + args.report_ms * cpu_clock_khz();
 	for (;;) {
-		work_step(w);
+		/* The disk's answers bring no interrupt: while some are to come there is no halting. */
+		bool disk_waits = args.blk && disk_step();
+
+		if (!disk_waits || !work_halts(w))
+			work_step(w);
 		bsp_poll(w);
 	}
 }

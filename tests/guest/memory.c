@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory. The loader's map says what is RAM. Just above the image come the areas of the other CPUs
- * and the page tables of the pool; every whole 2 MiB chunk above is the pool, mapped without holes
+ * Memory. The loader's map says what is RAM. Just above the image come the areas of the other CPUs,
+ * the disk's rings and buffers, and the page tables of the pool; every whole 2 MiB chunk above is the pool, mapped without holes
  * from POOL_VA on, so that a page number becomes an address with one shift.
  */
 #include "guest.h"
@@ -11,6 +11,7 @@ extern char image_end[];
 static struct boot_info boot;
 static uint64_t pool_pages;
 static struct cpu_area *ap_areas;
+static void *disk_area;
 
 bool memory_read_boot_info(void)
 {
@@ -25,6 +26,11 @@ const char *memory_cmdline(void)
 struct cpu_area *memory_ap_areas(void)
 {
 	return ap_areas;
+}
+
+void *memory_disk_area(void)
+{
+	return disk_area;
 }
 
 uint64_t memory_pool_pages(void)
@@ -82,8 +88,9 @@ bool memory_init(const struct args *args)
 {
 	uint64_t base = (uint64_t)image_end;
 	uint64_t areas_bytes = (uint64_t)(args->cpus - 1) * AREA_SIZE;
+	uint64_t disk_bytes = disk_area_bytes(args);
 	uint64_t tables = count_chunks(base, args->mem_bytes) / PAGE_WORDS + 1;
-	uint64_t floor = base + areas_bytes + tables * PAGE_BYTES;
+	uint64_t floor = base + areas_bytes + disk_bytes + tables * PAGE_BYTES;
 	uint64_t chunks;
 	bool fits = false;
 
@@ -98,8 +105,10 @@ bool memory_init(const struct args *args)
 		ap_areas = (struct cpu_area *)base;
 		memset(ap_areas, 0, areas_bytes);
 	}
+	disk_area = (void *)(base + areas_bytes);
+	memset(disk_area, 0, disk_bytes);
 	chunks = count_chunks(floor, args->mem_bytes);
-	map_pool((uint64_t *)(base + areas_bytes), floor, chunks);
+	map_pool((uint64_t *)(base + areas_bytes + disk_bytes), floor, chunks);
 	pool_pages = chunks * CHUNK_PAGES;
 	return true;
 }

@@ -206,12 +206,17 @@ static void step_halted(struct worker *w)
 	}
 }
 
+bool work_halts(const struct worker *w)
+{
+	return halts || load_halted(w);
+}
+
 void work_step(struct worker *w)
 {
 	uint64_t now;
 	uint32_t n;
 
-	if (halts || unlikely(load_halted(w))) {
+	if (unlikely(work_halts(w))) {
 		step_halted(w);
 		return;
 	}

@@ -59,6 +59,19 @@ static inline uint8_t mmio_read8(uint64_t pa)
 	return (uint8_t)v;
 }
 
+static inline uint16_t mmio_read16(uint64_t pa)
+{
+	uint32_t v;
+
+	__asm__ volatile("ldrh %w0, [%1]" : "=r"(v) : "r"(pa) : "memory");
+	return (uint16_t)v;
+}
+
+static inline void mmio_write16(uint64_t pa, uint16_t v)
+{
+	__asm__ volatile("strh %w0, [%1]" ::"r"((uint32_t)v), "r"(pa) : "memory");
+}
+
 static inline void mmio_write32(uint64_t pa, uint32_t v)
 {
 	__asm__ volatile("str %w0, [%1]" ::"r"(v), "r"(pa) : "memory");

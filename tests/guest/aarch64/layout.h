@@ -12,6 +12,8 @@
 #define GICD_PA 0x08000000
 #define GICR_PA 0x080a0000
 #define UART_PA 0x09000000
+#define VIRTIO_ECAM_PA 0x30000000u
+#define VIRTIO_MMIO_SLOTS VIRTIO_SLOTS(0x0a000000u, 0x1000, 16)
 
 /* Interrupts by their GIC numbers. */
 #define INTID_WAKE 0 /* SGI */

@@ -52,4 +52,9 @@
 #define LAPIC_PA 0xfee00000
 #define LAPIC_EOI 0xb0
 
+/* Where vmm has PCI's configuration space, and virtio devices on MMIO; QEMU's microvm has those at the second place. */
+#define VIRTIO_ECAM_PA 0xe0000000u
+#define VIRTIO_MMIO_SLOTS \
+	VIRTIO_SLOTS(0xe8000000u, 0x1000, 16), VIRTIO_SLOTS(0xfeb00000u, 0x200, 24)
+
 #endif
