@@ -60,37 +60,37 @@ static bool passed(uint16_t event, uint16_t now, uint16_t before)
 	return (uint16_t)(now - event - 1) < (uint16_t)(now - before);
 }
 
-static int check_ring(const struct virtq *q, const char *name, uint64_t gpa, uint64_t align,
-		      uint64_t len_bytes, void *ret_ring, struct err *err)
+/* Where a ring is, or NULL. */
+static void *find_ring(const struct virtq *q, const char *name, uint64_t gpa, uint64_t align,
+		       uint64_t len_bytes, struct err *err)
 {
-	void *p = gmem_ptr(q->mem, gpa, len_bytes);
+	void *ring = gpa % align ? NULL : gmem_ptr(q->mem, gpa, len_bytes);
 
 	if (gpa % align)
-		return err_set(err, -EINVAL, "%s at %#" PRIx64 ": not a multiple of %" PRIu64, name,
-			       gpa, align);
-	if (!p)
-		return err_set(err, -EINVAL, "%s at %#" PRIx64 ": %" PRIu64 " bytes outside of RAM",
-			       name, gpa, len_bytes);
-	memcpy(ret_ring, &p, sizeof(p));
-	return 0;
+		err_set(err, -EINVAL, "%s at %#" PRIx64 ": not a multiple of %" PRIu64, name, gpa,
+			align);
+	else if (!ring)
+		err_set(err, -EINVAL, "%s at %#" PRIx64 ": %" PRIu64 " bytes outside of RAM", name,
+			gpa, len_bytes);
+	return ring;
 }
 
 int virtq_start(struct virtq *q, struct err *err)
 {
-	uint8_t *desc, *avail, *used;
-	int rc;
+	const uint8_t *desc, *avail;
+	uint8_t *used;
 
 	if (q->size < 2 || q->size > VIRTQ_MAX_SIZE || (q->size & (q->size - 1)))
 		return err_set(err, -EINVAL, "size %u", q->size);
-	rc = check_ring(q, "descriptor table", q->desc_gpa, 16, 16ull * q->size, &desc, err);
-	if (!rc)
-		rc = check_ring(q, "available ring", q->avail_gpa, 2, ring_bytes(q, AVAIL_ENTRY),
-				&avail, err);
-	if (!rc)
-		rc = check_ring(q, "used ring", q->used_gpa, 4, ring_bytes(q, USED_ENTRY), &used,
-				err);
-	if (rc)
-		return rc;
+	desc = find_ring(q, "descriptor table", q->desc_gpa, 16, 16ull * q->size, err);
+	if (!desc)
+		return -EINVAL;
+	avail = find_ring(q, "available ring", q->avail_gpa, 2, ring_bytes(q, AVAIL_ENTRY), err);
+	if (!avail)
+		return -EINVAL;
+	used = find_ring(q, "used ring", q->used_gpa, 4, ring_bytes(q, USED_ENTRY), err);
+	if (!used)
+		return -EINVAL;
 	q->desc = desc;
 	q->avail = avail;
 	q->used = used;
