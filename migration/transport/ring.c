@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "io/uring.h"
 
 #define RING_ENTRIES 8 /* send, receive, the poll of cancel_fd and two cancellations at most */
 
@@ -16,7 +17,6 @@ int ring_init(struct ring *r, int fd, int cancel_fd, bool whole_sends, struct er
 {
 	/* COOP_TASKRUN (5.19): a completion does not interrupt the thread, which comes back to the kernel soon anyway. */
 	static const unsigned int flags[] = { IORING_SETUP_COOP_TASKRUN, 0 };
-	int rc = -EINVAL;
 
 	memset(r, 0, sizeof(*r));
 	r->fd = fd;
@@ -24,15 +24,7 @@ int ring_init(struct ring *r, int fd, int cancel_fd, bool whole_sends, struct er
 	r->whole_sends = whole_sends;
 	r->send.tag = TAG_SEND;
 	r->recv.tag = TAG_RECV;
-	for (unsigned int i = 0; rc == -EINVAL && i < ARRAY_LEN(flags); i++)
-		rc = io_uring_queue_init(RING_ENTRIES, &r->uring, flags[i]);
-	if (rc == -EPERM || rc == -ENOSYS)
-		return err_set(err, rc,
-			       "io_uring is not allowed here (see the sysctl "
-			       "kernel.io_uring_disabled and the container's seccomp profile)");
-	if (rc)
-		return err_sys(err, rc, "io_uring");
-	return 0;
+	return uring_init(&r->uring, RING_ENTRIES, flags, ARRAY_LEN(flags), err);
 }
 
 void ring_fini(struct ring *r)
