@@ -20,6 +20,7 @@ struct mig_round {
 	uint64_t pages; /* sent with data, raw or compressed */
 	uint64_t zero_pages;
 	uint64_t zpages; /* of pages: compressed */
+	uint64_t free_pages; /* left out: the guest had named them free (first round) */
 	uint64_t bytes; /* on the wire, headers included */
 	uint64_t saved_bytes; /* by compression */
 	uint64_t compress_ns; /* CPU time of the workers */
@@ -75,6 +76,9 @@ struct mig_report {
 	const char *compress;
 	uint64_t
 		pages_dirtied; /* found by all collects together; a page that three rounds found counts three times */
+	uint64_t free_pages; /* left out of the first round: the guest had named them free */
+	char free_reason
+		[256]; /* why the guest was not asked; "" when it was, and for a VM without a balloon */
 	struct mig_exits exits; /* from logging on until the last collect */
 	char exits_reason[256]; /* why exits or faults are not known; else "" */
 };

@@ -8,11 +8,6 @@
 #include "vmm/dirty.h"
 #include "vmm/gmem.h"
 
-/*
- * Pages rearmed by one call. Small enough that a page is read soon after it was write-protected (a hot page is caught once, not twice), large
- * enough that the TLB flush of each call does not show: 32 MiB.
- */
-#define REARM_CHUNK_PAGES 8192u
 #define PROGRESS_INTERVAL_NS (200 * NS_PER_MS)
 #define POLL_INTERVAL_PAGES 2048u
 
@@ -110,6 +105,8 @@ static int send_pages(struct session *s, bool live, bool first, struct err *err)
 		uint64_t n = MIN((uint64_t)REARM_CHUNK_PAGES, npages - chunk);
 		int rc = 0;
 
+		if (first)
+			left -= hints_take(s, chunk, n);
 		if (!bitmap_next_run(&s->pending, chunk, chunk + n, &at, &count))
 			continue;
 		if (live && (s->dirty->ops->flags & DIRTY_SPLIT_REARM))
@@ -186,8 +183,14 @@ int rounds_send(struct session *s, struct mig_round *r, struct err *err)
 static int send_round(struct session *s, struct mig_round *r, struct err *err)
 {
 	uint64_t t0 = clock_mono_ns(), rearm0 = s->dirty->stats.rearm_ns;
-	int rc = rounds_send(s, r, err);
+	int rc = r->number == 1 ? hints_begin(s, err) : 0;
 
+	if (!rc)
+		rc = rounds_send(s, r, err);
+	if (r->number == 1) {
+		hints_stop(s);
+		r->free_pages = s->report->free_pages;
+	}
 	if (!rc)
 		rc = await_ack(s, r->number, err);
 	r->duration_ns = clock_mono_ns() - t0;

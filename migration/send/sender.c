@@ -293,6 +293,7 @@ int mig_send(const struct mig_send_params *params, struct transport *t,
 		rc = prefer_peer_reason(&s, rc, &local);
 	if (rc)
 		fall_back(&s, rc, &local);
+	hints_end(&s);
 	finish_report(&s, rc, cpu0_ns, &local);
 	dirty_stop(dirty); /* after the blackout, and after the guest runs again */
 	if (rc && err)

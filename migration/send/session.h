@@ -14,6 +14,12 @@ struct gmem;
 struct dirty;
 struct zpage_out;
 
+/*
+ * Pages rearmed by one call. Small enough that a page is read soon after it was write-protected (a hot page is caught once, not twice), large
+ * enough that the TLB flush of each call does not show: 32 MiB.
+ */
+#define REARM_CHUNK_PAGES 8192u
+
 /* The source's side of one migration (private to migration/send): sender.c holds the order of phases, rounds.c the live rounds, switchover.c the rest. */
 struct session {
 	const struct mig_send_params *params;
@@ -44,6 +50,8 @@ struct session {
 	uint64_t predicted_ns;
 	struct mig_exits exits_start, exits_last; /* at logging on; at the last collect */
 	uint64_t memory_sent_ns; /* the last round's pages were handed to the transport */
+	bool hints_begun; /* struct mig_free_ops: end is owed */
+	bool hints_asked; /* the guest names pages */
 	bool paused; /* by this migration */
 	bool committed; /* COMMIT was handed to the transport */
 };
@@ -55,6 +63,13 @@ uint64_t session_fixed_ns(const struct session *s);
 /* exits.c: when logging goes on; and later, the exits since the call before, while the report gets those since the start. */
 void session_start_exits(struct session *s);
 struct mig_exits session_take_exits(struct session *s);
+
+/* hints.c, all of it nothing where the guest cannot be asked. begin: with everything in s->pending, once logging is on. take: takes out of s->pending, between @first and @first + @n,
+ * what the guest has named so far, and returns how many pages that was. stop: at the end of the first round. end: when the guest runs, wherever that is. */
+int hints_begin(struct session *s, struct err *err);
+uint64_t hints_take(struct session *s, uint64_t first, uint64_t n);
+void hints_stop(struct session *s);
+void hints_end(struct session *s);
 
 /* Live rounds until the policy says switch; the last collect's pages are in s->pending. */
 int rounds_run(struct session *s, struct err *err);

@@ -17,6 +17,7 @@ static const struct shape_field round_fields[] = {
 	ROUND("pages", SHAPE_U64, pages),
 	ROUND("zero_pages", SHAPE_U64, zero_pages),
 	ROUND("compressed_pages", SHAPE_U64, zpages),
+	ROUND("free_pages", SHAPE_U64, free_pages),
 	ROUND("bytes", SHAPE_U64, bytes),
 	ROUND("saved_bytes", SHAPE_U64, saved_bytes),
 	ROUND("compress_on", SHAPE_BOOL, compress_on),
@@ -75,6 +76,8 @@ static const struct shape_field report_fields[] = {
 	REPORT("compress", SHAPE_STRING, compress),
 	REPORT("pages_dirtied", SHAPE_U64, pages_dirtied),
 	REPORT("exits_reason", SHAPE_CHARS, exits_reason),
+	REPORT("free_pages", SHAPE_U64, free_pages),
+	REPORT("free_reason", SHAPE_CHARS, free_reason),
 };
 
 #define INFO(json_name, json_kind, member) FIELD(json_name, json_kind, struct machine_info, member)

@@ -59,6 +59,7 @@ enum round_column {
 	COL_SENT,
 	COL_PAGES,
 	COL_ZERO,
+	COL_FREE,
 	COL_RATE,
 	COL_BLOCKED,
 	COL_SAVED,
@@ -81,6 +82,7 @@ static void round_row(struct table *t, const json_t *r)
 	cells[COL_SENT] = unit_bytes(&text[COL_SENT], member_num(r, "bytes"));
 	cells[COL_PAGES] = unit_count(&text[COL_PAGES], member_count(r, "pages"));
 	cells[COL_ZERO] = unit_count(&text[COL_ZERO], member_count(r, "zero_pages"));
+	cells[COL_FREE] = unit_count(&text[COL_FREE], member_count(r, "free_pages"));
 	cells[COL_RATE] = unit_rate(&text[COL_RATE], member_num(r, "bytes_per_s"));
 	cells[COL_BLOCKED] = unit_ms(&text[COL_BLOCKED], member_num(r, "blocked_ms"));
 	cells[COL_SAVED] = unit_bytes(&text[COL_SAVED], member_num(r, "saved_bytes"));
@@ -105,6 +107,7 @@ void migrate_text_rounds(const json_t *report, struct buf *out)
 		[COL_SENT] = { "sent", .right = true },
 		[COL_PAGES] = { "pages", .right = true },
 		[COL_ZERO] = { "zero", .right = true },
+		[COL_FREE] = { "free", .right = true, .hide = true },
 		[COL_RATE] = { "rate", .right = true },
 		[COL_BLOCKED] = { "blocked", .right = true },
 		[COL_SAVED] = { "saved", .right = true, .hide = true },
@@ -124,10 +127,13 @@ void migrate_text_rounds(const json_t *report, struct buf *out)
 	json_array_foreach(rounds, i, r) {
 		if (member_num(r, "compress_cpu_ms") > 0 || member_count(r, "compressed_pages"))
 			columns[COL_SAVED].hide = columns[COL_CPU].hide = false;
+		if (member_count(r, "free_pages"))
+			columns[COL_FREE].hide = false;
 		if (json_is_number(json_object_get(r, "exits_per_dirtied_page")))
 			columns[COL_EXITS].hide = false;
 	}
-	if (!columns[COL_SAVED].hide) /* a terminal has no room for all */
+	if (!columns[COL_SAVED].hide ||
+	    !columns[COL_FREE].hide) /* a terminal has no room for all */
 		columns[COL_EXITS].hide = true;
 	table_init(&t, columns, COL_COUNT);
 	json_array_foreach(rounds, i, r)
@@ -219,6 +225,20 @@ static void totals(const json_t *report, struct buf *out)
 			   member_str(report, "dirty_accel_reason"));
 }
 
+static void free_pages(const json_t *report, struct buf *out)
+{
+	struct unit_text size;
+
+	if (member_count(report, "free_pages"))
+		buf_printf(out,
+			   "%" JSON_INTEGER_FORMAT
+			   " pages (%s) left out: the guest named them free\n",
+			   (json_int_t)member_count(report, "free_pages"),
+			   unit_bytes(&size, member_num(report, "free_pages") * PAGE_BYTES));
+	else if (*member_str(report, "free_reason"))
+		buf_printf(out, "free pages not known: %s\n", member_str(report, "free_reason"));
+}
+
 static void exits(const json_t *report, struct buf *out)
 {
 	struct unit_text per_exit, per_fault;
@@ -246,6 +266,7 @@ void migrate_text_report(const json_t *report, const char *name, const char *to,
 	}
 	if (moved || member_count(report, "bytes_sent")) {
 		totals(report, out);
+		free_pages(report, out);
 		exits(report, out);
 	}
 	if (member_true(report, "stalled"))

@@ -18,10 +18,23 @@
 #define FAKE_PAGES 2048u
 #endif
 
+struct fake_source;
+
 struct fake_dirty {
 	struct dirty d;
 	struct bitmap log;
 	bool on;
+};
+
+/* A guest that names free pages. Nothing of it is there before the test makes `named`. */
+struct fake_free {
+	struct bitmap named; /* what it has named since it was asked */
+	struct bitmap left_out; /* what the engine took out of its first round because of it */
+	void (*play)(struct fake_source *s,
+		     uint64_t first); /* the guest's turn, ahead of each take; may be NULL */
+	unsigned int begun, asked, stopped, ended;
+	unsigned int rearms_when_asked, pauses_when_stopped;
+	bool running_when_ended;
 };
 
 struct fake_source {
@@ -40,6 +53,7 @@ struct fake_source {
 	uint64_t commit_delay_ns;
 	bool fail_save;
 	bool no_exit_counts;
+	struct fake_free free;
 	unsigned int
 		exits_asked; /* it counts 100 exits and 10 faults from one time that it is asked to the next */
 };
@@ -55,6 +69,8 @@ struct fake_destination {
 extern const struct mig_source_ops fake_source_ops;
 extern const struct mig_destination_ops fake_destination_ops;
 
+/* A guest that can be asked for its free pages. */
+void fake_source_offer_free(struct fake_source *s);
 void fake_source_init(struct fake_source *s, unsigned int hot_pages);
 void fake_source_fini(struct fake_source *s);
 void fake_destination_fini(struct fake_destination *d);
@@ -76,7 +92,8 @@ void attempt_defaults(struct attempt *a);
 /* A connected pair over a socket pair. */
 void transport_pair(struct transport **ret_a, struct transport **ret_b);
 
-/* What must hold after every attempt, whatever happened in it: never both run, never none without -EINPROGRESS; and when the destination runs, its memory and state are the source's. */
+/* What must hold after every attempt, whatever happened in it: never both run, never none without -EINPROGRESS; and when the destination runs, its memory and state are the source's, but for pages that were
+ * left out: those are the source's or zero. */
 void assert_one_owner(const struct attempt *a, struct fake_source *s, struct fake_destination *d);
 
 #endif

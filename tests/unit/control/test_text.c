@@ -128,6 +128,16 @@ static void test_rounds(void **state)
 		"   1   1.90 s  2.13 GB  524288    12  1.12 GB/s  30.0 ms   2000  100 k/s        1.02  14.0 ms\n"
 		"last  7.00 ms  8.20 MB    2000     0  1.10 GB/s  0.00 ms      -        -           -        -\n");
 	json_decref(o);
+	o = parse("{\"round_details\":[" ROUND_1 "," ROUND_2 "]}");
+	json_object_set_new(json_array_get(json_object_get(o, "round_details"), 0), "free_pages",
+			    json_integer(25000));
+	migrate_text_rounds(o, &out);
+	expect_text(
+		&out,
+		"   #     time     sent   pages  zero   free       rate  blocked  dirty  dirtied  predict\n"
+		"   1   1.90 s  2.13 GB  524288    12  25000  1.12 GB/s  30.0 ms   2000  100 k/s  14.0 ms\n"
+		"last  7.00 ms  8.20 MB    2000     0      0  1.10 GB/s  0.00 ms      -        -        -\n");
+	json_decref(o);
 	o = parse("{\"round_details\":[]}");
 	migrate_text_rounds(o, &out);
 	expect_text(&out, "");
@@ -145,6 +155,7 @@ static void test_report(void **state)
 		"\"downtime\":{\"pause_ms\":1.0,\"memory_ms\":329.0,\"commit_ms\":20.0}}");
 	struct buf out = { 0 };
 
+	json_object_set_new(o, "free_reason", json_string("no driver"));
 	migrate_text_report(o, "a", "h:1", &out);
 	expect_text(
 		&out,
@@ -162,6 +173,7 @@ static void test_report(void **state)
 		"downtime 350 ms, predicted 280 ms (70.0 ms longer, +25 %); limit 300 ms, EXCEEDED\n"
 		"2.14 GB in 2.00 s (set-up 2.00 ms), 1.07 GB/s on average, 1 round, CPU 900 ms\n"
 		"tracking manual, compression none\n"
+		"free pages not known: no driver\n"
 		"4000 pages dirtied, 4500 exits, a page: exits 1.12, faults -\n"
 		"rounds stopped shrinking: switched at the timeout\n"
 		"decision: timeout\n");
@@ -170,6 +182,7 @@ static void test_report(void **state)
 	json_object_set_new(o, "switch_reason", json_string(""));
 	json_object_set_new(o, "exits", json_null());
 	json_object_set_new(o, "exits_reason", json_string("no statistics"));
+	json_object_set_new(o, "free_pages", json_integer(25000));
 	json_object_set_new(o, "dirty_accel", json_string("intel-pml"));
 	json_object_set_new(o, "dirty_accel_asked", json_string("off"));
 	json_object_set_new(o, "dirty_accel_reason", json_string("the host's to switch off"));
@@ -179,6 +192,7 @@ static void test_report(void **state)
 		"2.14 GB in 2.00 s (set-up 2.00 ms), 1.07 GB/s on average, 1 round, CPU 900 ms\n"
 		"tracking manual, compression none\n"
 		"accelerator intel-pml, asked off: the host's to switch off\n"
+		"25000 pages (102 MB) left out: the guest named them free\n"
 		"exits not known: no statistics\n");
 	json_decref(o);
 }
