@@ -118,10 +118,11 @@ void virtio_set_status(struct virtio *v, uint8_t status)
 bool virtio_get_queue(struct virtio *v, unsigned int queue, struct virtio_queue_regs *ret,
 		      uint16_t *ret_max)
 {
-	const struct virtio_queue *q = &v->queue[queue];
+	const struct virtio_queue *q;
 
 	if (queue >= v->nqueues)
 		return false;
+	q = &v->queue[queue];
 	pthread_mutex_lock(&v->lock);
 	*ret = (struct virtio_queue_regs){
 		.size = q->vq.size,
@@ -150,10 +151,11 @@ static void enable_queue(struct virtio *v, struct virtio_queue *q)
 
 void virtio_set_queue(struct virtio *v, unsigned int queue, const struct virtio_queue_regs *regs)
 {
-	struct virtio_queue *q = &v->queue[queue];
+	struct virtio_queue *q;
 
 	if (queue >= v->nqueues)
 		return;
+	q = &v->queue[queue];
 	pthread_mutex_lock(&v->lock);
 	if (v->status & VIRTIO_DRIVER_OK) {
 		/* the worker's */
