@@ -8,11 +8,11 @@
 #include "internal.h"
 #include "kvm.h"
 
-/* A vector's GSI is its number above the lines. Its irqfd stays for as long as it is open: KVM drops a signal for a GSI without a route. */
+/* A vector's GSI is its number above the lines. Its irqfd stays for as long as it is open, and its route for longer than its owner wants: it is not told to KVM that a message is gone. */
 struct msi_vector {
 	int eventfd;
 	bool open;
-	bool armed; /* has a message, and thereby a route */
+	bool routed; /* has had a message */
 	struct irq_msi message;
 };
 
@@ -22,7 +22,9 @@ struct msi_table {
 	bool devid; /* KVM wants to know who sends */
 	unsigned int nvectors; /* those above were never open */
 	struct msi_vector vector[VM_MAX_MSI];
-	/* What KVM is told: the lines', then the vectors' that are armed. */
+	bool batch; /* changes are only noted ... */
+	bool stale; /* ... and there are some */
+	/* What KVM is told: the lines', then the vectors' that have one. */
 	struct kvm_irq_routing *routing;
 };
 
@@ -110,7 +112,7 @@ static int tell_routes(const struct vm *vm, struct err *err)
 	uint32_t n = t->nline_routes;
 
 	for (unsigned int i = 0; i < t->nvectors; i++) {
-		if (t->vector[i].armed)
+		if (t->vector[i].routed)
 			put_route(t, i, &t->routing->entries[n++]);
 	}
 	t->routing->nr = n;
@@ -122,23 +124,25 @@ static bool same_message(const struct irq_msi *a, const struct irq_msi *b)
 	return a->addr == b->addr && a->data == b->data && a->devid == b->devid;
 }
 
-/* Lock held; the vector is open. */
+/* Lock held; the vector is open. Each table costs a grace period in KVM, milliseconds on a busy host: only news are told. */
 static int set_message(struct vm *vm, struct msi_vector *v, const struct irq_msi *message,
 		       struct err *err)
 {
 	struct msi_vector was = *v;
 	int r;
 
-	/* Each new table costs a grace period in KVM. */
-	if (message ? v->armed && same_message(&v->message, message) : !v->armed)
+	if (v->routed && same_message(&v->message, message))
 		return 0;
-	v->armed = message != NULL;
-	if (message)
-		v->message = *message;
+	v->routed = true;
+	v->message = *message;
+	if (vm->msi->batch) {
+		vm->msi->stale = true;
+		return 0;
+	}
 	r = tell_routes(vm, err);
 	if (r < 0)
 		*v = was;
-	return MIN(r, 0);
+	return r < 0 ? r : 0;
 }
 
 /* Lock held. */
@@ -191,9 +195,11 @@ int vm_msi_set(struct vm *vm, unsigned int vector, const struct irq_msi *message
 
 	pthread_mutex_lock(&vm->msi_lock);
 	v = find_vector(vm, vector);
-	r = v ? set_message(vm, v, message, err) :
-		err_set(err, -EINVAL, "message-signalled interrupts: vector %u is not open",
-			vector);
+	if (v)
+		r = message ? set_message(vm, v, message, err) : 0;
+	else
+		r = err_set(err, -EINVAL, "message-signalled interrupts: vector %u is not open",
+			    vector);
 	pthread_mutex_unlock(&vm->msi_lock);
 	return r;
 }
@@ -207,9 +213,30 @@ void vm_msi_close(struct vm *vm, unsigned int vector)
 	if (v) {
 		(void)set_irqfd(vm, v->eventfd, vm->msi->nlines + vector, KVM_IRQFD_FLAG_DEASSIGN,
 				NULL);
-		/* Its route would do no harm; the next owner of the number must not inherit it. */
-		(void)set_message(vm, v, NULL, NULL);
 		*v = (struct msi_vector){ 0 };
 	}
 	pthread_mutex_unlock(&vm->msi_lock);
+}
+
+void vm_msi_begin(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->msi_lock);
+	if (vm->msi)
+		vm->msi->batch = true;
+	pthread_mutex_unlock(&vm->msi_lock);
+}
+
+int vm_msi_end(struct vm *vm, struct err *err)
+{
+	struct msi_table *t;
+	int r = 0;
+
+	pthread_mutex_lock(&vm->msi_lock);
+	t = vm->msi;
+	if (t && t->stale)
+		r = tell_routes(vm, err);
+	if (t)
+		t->batch = t->stale = false;
+	pthread_mutex_unlock(&vm->msi_lock);
+	return r < 0 ? r : 0;
 }

@@ -17,7 +17,7 @@
 struct dev_host_ops {
 	/* A signal of @eventfd is an edge on line @gsi, for the life of the VM. */
 	int (*line_open)(void *opaque, unsigned int gsi, int eventfd, struct err *err);
-	/* A vector for message-signalled interrupts: a signal of @eventfd sends the message last set, and nothing while there is none. */
+	/* A vector for message-signalled interrupts: a signal of @eventfd sends the message last set. While there is none the device does not signal it. */
 	int (*msi_open)(void *opaque, int eventfd, unsigned int *ret_vector, struct err *err);
 	/* NULL: none (masked). Calls for vectors that change nothing are cheap. */
 	int (*msi_set)(void *opaque, unsigned int vector, const struct irq_msi *message,

@@ -176,9 +176,6 @@ static void a_vector_sends_what_it_was_told(void **state)
 	assert_int_equal(r->u.msi.address_hi, 1);
 	assert_int_equal(r->u.msi.data, 0x4041);
 	assert_int_equal(r->u.msi.devid, 0);
-	assert_int_equal(vm_msi_set(vm, 0, NULL, NULL), 0);
-	assert_int_equal(kvm.nroutes, nline_routes);
-	assert_lines_kept();
 }
 
 static void the_its_hears_who_sends(void **state)
@@ -192,7 +189,7 @@ static void the_its_hears_who_sends(void **state)
 	assert_int_equal(vector_route(0)->u.msi.devid, 0x18);
 }
 
-static void no_change_costs_nothing(void **state)
+static void no_news_cost_nothing(void **state)
 {
 	struct vm *vm = *state;
 	struct irq_msi other = message;
@@ -214,11 +211,49 @@ static void no_change_costs_nothing(void **state)
 	other.addr += 1ull << 32;
 	assert_int_equal(vm_msi_set(vm, 0, &other, NULL), 0);
 	assert_int_equal(kvm.nset, 5);
+	/* Masked and unmasked. */
 	assert_int_equal(vm_msi_set(vm, 0, NULL, NULL), 0);
 	assert_int_equal(vm_msi_set(vm, 0, NULL, NULL), 0);
+	assert_int_equal(vm_msi_set(vm, 0, &other, NULL), 0);
+	assert_int_equal(kvm.nset, 5);
+	/* Masked, changed and unmasked. */
+	assert_int_equal(vm_msi_set(vm, 0, NULL, NULL), 0);
+	assert_int_equal(vm_msi_set(vm, 0, &message, NULL), 0);
 	assert_int_equal(kvm.nset, 6);
-	assert_null(vector_route(0));
-	assert_non_null(vector_route(1));
+	assert_int_equal(vector_route(0)->u.msi.data, message.data);
+}
+
+static void a_state_is_told_at_once(void **state)
+{
+	struct vm *vm = *state;
+	struct irq_msi other = { .addr = 1, .data = 2 };
+	struct err err = { 0 };
+
+	vm_msi_begin(vm); /* nothing is open: nothing to do */
+	assert_int_equal(vm_msi_end(vm, NULL), 0);
+	for (int i = 0; i < 8; i++)
+		open_vector(vm, 10 + i, (unsigned int)i);
+	vm_msi_begin(vm);
+	for (unsigned int i = 0; i < 7; i++)
+		assert_int_equal(vm_msi_set(vm, i, &message, NULL), 0);
+	assert_int_equal(kvm.nset, 0);
+	assert_int_equal(vm_msi_end(vm, NULL), 0);
+	assert_int_equal(kvm.nset, 1);
+	assert_int_equal(kvm.nroutes, nline_routes + 7);
+	assert_lines_kept();
+	vm_msi_begin(vm);
+	assert_int_equal(vm_msi_set(vm, 0, &message, NULL), 0);
+	assert_int_equal(vm_msi_end(vm, NULL), 0);
+	assert_int_equal(kvm.nset, 1); /* no news */
+	vm_msi_begin(vm);
+	assert_int_equal(vm_msi_set(vm, 0, &other, NULL), 0);
+	kvm.fail = ENOMEM;
+	assert_int_equal(vm_msi_end(vm, &err), -ENOMEM);
+	assert_int_equal(strncmp(err.msg, "KVM_SET_GSI_ROUTING: ", 21), 0);
+	/* It is over all the same. */
+	assert_int_equal(vm_msi_set(vm, 7, &message, NULL), 0);
+	assert_int_equal(kvm.nset, 2);
+	assert_int_equal(kvm.nroutes, nline_routes + 8);
 }
 
 static void a_refusal_changes_nothing(void **state)
@@ -255,16 +290,16 @@ static void numbers_are_used_again(void **state)
 	assert_int_equal(kvm.ndeassigned, 1);
 	assert_int_equal(kvm.irqfd.fd, 11);
 	assert_int_equal(kvm.irqfd.gsi, nlines + 1);
-	assert_int_equal(kvm.nroutes, nline_routes);
 	assert_int_equal(vm_msi_set(vm, 1, &message, NULL), -EINVAL);
 	vm_msi_close(vm, 1);
 	vm_msi_close(vm, 3);
 	vm_msi_close(vm, UINT32_MAX);
 	assert_int_equal(kvm.ndeassigned, 1);
 	open_vector(vm, 20, 1);
+	assert_int_equal(kvm.nset, 1);
+	assert_int_equal(vm_msi_set(vm, 1, &message, NULL),
+			 0); /* the same, but the number's owner is another one */
 	assert_int_equal(kvm.nset, 2);
-	assert_int_equal(vm_msi_set(vm, 1, &message, NULL), 0);
-	assert_int_equal(kvm.nset, 3);
 }
 
 static void there_are_so_many(void **state)
@@ -340,15 +375,11 @@ static void notifications(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(lines_come_first),
-		TEST(a_vector_sends_what_it_was_told),
-		TEST(the_its_hears_who_sends),
-		TEST(no_change_costs_nothing),
-		TEST(a_refusal_changes_nothing),
-		TEST(numbers_are_used_again),
-		TEST(there_are_so_many),
-		TEST(kvm_may_not_route),
-		TEST(notifications),
+		TEST(lines_come_first),        TEST(a_vector_sends_what_it_was_told),
+		TEST(the_its_hears_who_sends), TEST(no_news_cost_nothing),
+		TEST(a_state_is_told_at_once), TEST(a_refusal_changes_nothing),
+		TEST(numbers_are_used_again),  TEST(there_are_so_many),
+		TEST(kvm_may_not_route),       TEST(notifications),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
