@@ -68,6 +68,7 @@ struct vm {
 /* vcpu.c. Create: file descriptor, kvm_run, architecture's defaults, dirty ring; the thread starts parked. Destroy: after ORDER_EXIT. */
 int vcpu_create(struct vm *vm, unsigned int index, int pin_cpu, struct err *err);
 int vcpu_start_thread(struct vcpu *v, struct err *err);
+void vcpu_join(struct vcpu *v); /* its thread, which was ordered to end */
 void vcpu_destroy(struct vcpu *v);
 /* Gets the vCPU out of KVM_RUN after vm->order changed; any thread. */
 void vcpu_kick(struct vcpu *v);

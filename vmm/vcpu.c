@@ -174,10 +174,15 @@ int vcpu_create(struct vm *vm, unsigned int index, int pin_cpu, struct err *err)
 	return r;
 }
 
-void vcpu_destroy(struct vcpu *v)
+void vcpu_join(struct vcpu *v)
 {
 	if (v->thread_started)
 		pthread_join(v->thread, NULL);
+	v->thread_started = false;
+}
+
+void vcpu_destroy(struct vcpu *v)
+{
 	arch_vcpu_destroy(v->arch);
 	if (v->run)
 		munmap(v->run, (size_t)v->vm->vcpu_run_bytes);

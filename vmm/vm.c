@@ -157,7 +157,7 @@ static uint32_t give_order(struct vm *vm, enum order o)
 	return order;
 }
 
-void vm_destroy(struct vm *vm)
+void vm_end(struct vm *vm)
 {
 	if (!vm)
 		return;
@@ -167,6 +167,16 @@ void vm_destroy(struct vm *vm)
 			vcpu_kick(&vm->vcpu[i]);
 	}
 	futex_wake_all(&vm->order);
+	for (unsigned int i = 0; i < vm->ncpus; i++)
+		vcpu_join(&vm->vcpu[i]);
+	vm->running = false;
+}
+
+void vm_destroy(struct vm *vm)
+{
+	if (!vm)
+		return;
+	vm_end(vm);
 	for (unsigned int i = 0; i < vm->ncpus; i++)
 		vcpu_destroy(&vm->vcpu[i]);
 	if (vm->dirty)

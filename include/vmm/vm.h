@@ -54,6 +54,8 @@ struct vm_config {
 
 int vm_create(const struct vm_config *config, const struct vm_client *client, struct vm **ret,
 	      struct err *err);
+/* Ends the vCPUs' threads for good; memory and interrupts stay, so that devices may end before them. Again, and NULL, do nothing. */
+void vm_end(struct vm *vm);
 void vm_destroy(struct vm *vm);
 
 struct gmem *vm_mem(struct vm *vm);

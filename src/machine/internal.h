@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "device_set.h"
 #include "devices/bus.h"
 #include "devices/device.h"
 #include "machine/dirty_rate.h"
@@ -19,7 +20,8 @@
  * the network. vCPU threads never take it: they leave a note in @guest_end and wake the main loop.
  */
 #define MACHINE_MAX_STATE STATE_MAX_SECTIONS
-#define MACHINE_OWN_STATE 5 /* besides the VM's: serial, power, gpio, rtc, run */
+/* Besides the VM's: serial, power, gpio, rtc, run, and virtio devices. */
+#define MACHINE_OWN_STATE (5 + DEVICE_SET_MAX_STATE)
 
 enum guest_end { GUEST_RUNS, GUEST_OFF, GUEST_RESET, GUEST_CRASHED, GUEST_ERROR };
 
@@ -30,6 +32,7 @@ struct machine {
 	struct machine_config config; /* strings are the copies below */
 	char *strings
 		[6]; /* kernel, initrd, cmdline, console, pin, record: copies, any may be NULL */
+	struct machine_devices *asked_devices; /* a copy too; NULL: none */
 	struct loop *loop;
 	struct machine_sink sink;
 	uint64_t created_ns;
@@ -44,6 +47,7 @@ struct machine {
 	struct rtc *rtc; /* the same */
 	int rtc_fd; /* its alarm */
 	struct vm *vm; /* receiver: NULL until CONFIG was accepted */
+	struct device_set *devices; /* made and dropped with the VM; NULL: it has none */
 	struct state_entry *entries;
 	unsigned int nentries;
 
@@ -107,13 +111,15 @@ extern const struct state_desc machine_section_desc;
 extern const struct state_desc machine_run_desc;
 void machine_section_fill(struct machine *m, struct machine_section *ret);
 
-/* machine.c: console and devices first, then the VM (a receiver builds it when CONFIG comes). */
-int machine_build_vm(struct machine *m, const struct buf *cpu_model, struct err *err);
+/* build.c: the VM and its virtio devices, stopped (a receiver builds them when CONFIG comes, with what came as @cpu_model and @came; else NULL). */
+int machine_build_vm(struct machine *m, const struct buf *cpu_model,
+		     const struct device_sections *came, struct err *err);
 void machine_drop_vm(struct machine *m);
+int machine_boot(struct machine *m, struct err *err);
 /* Whether console input and alarms reach their devices; what comes meanwhile is held. Any thread but a vCPU's. */
 void machine_open_input(struct machine *m, bool open);
 
-/* machine.c. The first of several ends decides; @text NULL: what @how says. A vCPU's thread. */
+/* build.c. The first of several ends decides; @text NULL: what @how says. A vCPU's thread. */
 void machine_note_guest_end(struct machine *m, enum guest_end how, const char *text);
 /* For struct irq_pin; does nothing while there is no VM. */
 void machine_irq(void *opaque, unsigned int gsi, bool level);
@@ -136,6 +142,10 @@ void machine_emit_state(struct machine *m, enum machine_state state, const char 
 /* To STOPPED (or MIGRATED) with a reason and an exit status; signals end_fd. Emits. Called without the lock. */
 void machine_end(struct machine *m, enum machine_state state, int exit_status, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
+/* vCPUs first, then what they gave the devices to do is done: nothing writes guest memory after it, and state can be captured. On failure all goes on as it did. Locked. */
+int machine_halt(struct machine *m, struct err *err);
+/* The other way round, once the devices have what they need of the host. On failure all stands still. Locked. */
+int machine_go(struct machine *m, struct err *err);
 int machine_guard(struct machine *m, unsigned int allowed_states, const char *what,
 		  struct err *err);
 #define STATE_BIT(s) (1u << (s))

@@ -98,6 +98,35 @@ void machine_end(struct machine *m, enum machine_state state, int exit_status, c
 	(void)eventfd_write(m->end_fd, 1);
 }
 
+/* As long as vm_pause gives the vCPUs. */
+#define DEVICES_PAUSE_NS (5 * NS_PER_S)
+
+int machine_halt(struct machine *m, struct err *err)
+{
+	bool ran = !vm_is_paused(m->vm);
+	struct err why;
+	int rc = vm_pause(m->vm, err);
+
+	if (rc)
+		return rc;
+	rc = device_set_pause(m->devices, clock_mono_ns() + DEVICES_PAUSE_NS, err);
+	if (rc && ran && vm_resume(m->vm, &why))
+		err_prefix(err, "the vCPUs stand still (%s), but", why.msg);
+	return rc;
+}
+
+/* vCPUs before devices: theirs is the step that may fail. What they kick meanwhile is kept in the eventfds. */
+int machine_go(struct machine *m, struct err *err)
+{
+	int rc = device_set_take(m->devices, err);
+
+	if (!rc)
+		rc = vm_resume(m->vm, err);
+	if (!rc)
+		device_set_resume(m->devices);
+	return rc;
+}
+
 int machine_pause(struct machine *m, struct err *err)
 {
 	int rc;
@@ -105,7 +134,7 @@ int machine_pause(struct machine *m, struct err *err)
 	pthread_mutex_lock(&m->lock);
 	rc = guard_vcpus(m, STATE_BIT(MACHINE_RUNNING) | STATE_BIT(MACHINE_PAUSED), "pause", err);
 	if (!rc)
-		rc = vm_pause(m->vm, err);
+		rc = machine_halt(m, err);
 	if (!rc) {
 		m->user_paused = true;
 		m->state = MACHINE_PAUSED;
@@ -129,11 +158,13 @@ int machine_resume(struct machine *m, bool force, struct err *err)
 			"cannot resume: the destination may run this VM; look there first, then resume with --force here or stop the VM here");
 	else
 		rc = guard_vcpus(m, allowed, "resume", err);
+	if (!rc) /* after a migration: a disk that the other side has open says who runs the VM */
+		rc = device_set_take(m->devices, err);
 	if (!rc) {
 		m->committed = false;
 		m->mig_paused = false;
 		machine_open_input(m, true);
-		rc = vm_resume(m->vm, err);
+		rc = machine_go(m, err);
 	}
 	if (!rc) {
 		m->user_paused = false;

@@ -13,67 +13,11 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/num.h"
-#include "builtin_guest.h"
 #include "internal.h"
 #include "io/loop.h"
 #include "migration/transport.h"
 #include "vmm/arch.h"
 #include "vmm/caps.h"
-
-/* vCPU threads: accesses that KVM hands to us. */
-static void on_pio(void *opaque, uint16_t port, bool is_write, void *data, unsigned int size_bytes,
-		   unsigned int count)
-{
-	struct machine *m = opaque;
-
-	bus_access_string(&m->pio, port, is_write, data, size_bytes, count);
-}
-
-static void on_mmio(void *opaque, uint64_t gpa, bool is_write, void *data, unsigned int len_bytes)
-{
-	struct machine *m = opaque;
-
-	bus_access(&m->mmio, gpa, is_write, data, len_bytes);
-}
-
-/* The first of several vCPUs to end decides. */
-void machine_note_guest_end(struct machine *m, enum guest_end how, const char *text)
-{
-	enum guest_end runs = GUEST_RUNS;
-	static const char *const as_text[] = {
-		[GUEST_OFF] = "guest powered off", [GUEST_RESET] = "guest asked for a reset"
-	};
-
-	if (atomic_load(&m->guest_end) != GUEST_RUNS)
-		return;
-	snprintf(m->guest_text, sizeof(m->guest_text), "%s", text ? text : as_text[how]);
-	if (atomic_compare_exchange_strong(&m->guest_end, &runs, how))
-		(void)eventfd_write(m->guest_fd, 1);
-}
-
-static void on_exited(void *opaque, enum vm_exit_reason reason, unsigned int vcpu, const char *text)
-{
-	static const enum guest_end how[] = {
-		[VM_EXIT_SHUTDOWN] = GUEST_OFF,
-		[VM_EXIT_RESET] = GUEST_RESET,
-		[VM_EXIT_CRASH] = GUEST_CRASHED,
-		[VM_EXIT_ERROR] = GUEST_ERROR,
-	};
-	char line[128];
-
-	snprintf(line, sizeof(line), "vCPU %u: %s", vcpu, text);
-	machine_note_guest_end(opaque, how[reason],
-			       how[reason] == GUEST_OFF || how[reason] == GUEST_RESET ? NULL :
-											line);
-}
-
-void machine_irq(void *opaque, unsigned int gsi, bool level)
-{
-	struct machine *m = opaque;
-
-	if (m->vm)
-		(void)vm_irq_line(m->vm, gsi, level);
-}
 
 static void on_serial_out(void *opaque, const uint8_t *data, size_t len_bytes)
 {
@@ -146,63 +90,24 @@ static int build_devices(struct machine *m, struct err *err)
 	return rc;
 }
 
-/* The table of everything that moves: vCPUs and interrupt controllers as the architecture orders them, then devices. */
-static int build_entries(struct machine *m, struct err *err)
-{
-	unsigned int n;
-
-	m->entries = calloc(MACHINE_MAX_STATE, sizeof(*m->entries));
-	if (!m->entries)
-		return err_set(err, -ENOMEM, "no memory for the state table");
-	n = vm_state_entries(m->vm, m->entries, MACHINE_MAX_STATE - MACHINE_OWN_STATE);
-	if (n > MACHINE_MAX_STATE - MACHINE_OWN_STATE)
-		return err_set(err, -E2BIG, "%u state sections, at most %d", n,
-			       MACHINE_MAX_STATE - MACHINE_OWN_STATE);
-	m->entries[n++] = (struct state_entry){ .desc = &serial_state, .dev = m->serial };
-	n += machine_power_entries(m, m->entries + n);
-	if (m->rtc)
-		m->entries[n++] = (struct state_entry){ .desc = &rtc_state, .dev = m->rtc };
-	m->entries[n++] = (struct state_entry){ .desc = &machine_run_desc, .dev = m };
-	m->nentries = n;
-	return 0;
-}
-
-int machine_build_vm(struct machine *m, const struct buf *cpu_model, struct err *err)
-{
-	const struct vm_client client = {
-		.pio = on_pio, .mmio = on_mmio, .exited = on_exited, .opaque = m
-	};
-	struct vm_config config = {
-		.ncpus = m->config.ncpus,
-		.dirty = m->config.dirty,
-		.ring_entries = m->config.ring_entries,
-		.dirty_accel = m->config.dirty_accel,
-		.mem = { .backing = m->config.backing, .hugepage_bytes = m->config.hugepage_bytes },
-		.pin = m->config.pin,
-		.cpu_model = cpu_model,
-	};
-	int rc = arch_mem_layout(m->config.ram_bytes, config.mem.region, err);
-
-	if (rc < 0)
-		return rc;
-	config.mem.nregions = (unsigned int)rc;
-	rc = vm_create(&config, &client, &m->vm, err);
-	return rc ? rc : build_entries(m, err);
-}
-
-void machine_drop_vm(struct machine *m)
-{
-	vm_destroy(m->vm);
-	m->vm = NULL;
-	free(m->entries);
-	m->entries = NULL;
-	m->nentries = 0;
-}
-
 static char *copy_string(struct machine *m, unsigned int slot, const char *s)
 {
 	m->strings[slot] = s ? strdup(s) : NULL;
 	return m->strings[slot];
+}
+
+/* Nothing for a VM without any. */
+static int copy_devices(struct machine *m, const struct machine_devices *devices)
+{
+	if (!devices || !devices->n)
+		return 0;
+	m->asked_devices = calloc(1, sizeof(*m->asked_devices));
+	if (!m->asked_devices)
+		return -ENOMEM;
+	m->asked_devices->mmio = devices->mmio;
+	m->asked_devices->n = devices->n;
+	memcpy(m->asked_devices->dev, devices->dev, devices->n * sizeof(devices->dev[0]));
+	return 0;
 }
 
 static void copy_config(struct machine *m, const struct machine_config *config)
@@ -214,6 +119,7 @@ static void copy_config(struct machine *m, const struct machine_config *config)
 	m->config.console = copy_string(m, 3, config->console ? config->console : "stdio");
 	m->config.pin = copy_string(m, 4, config->pin);
 	m->config.record = copy_string(m, 5, config->record);
+	m->config.devices = m->asked_devices;
 	m->user_paused = config->paused;
 	snprintf(m->kernel_name, sizeof(m->kernel_name), "%s",
 		 config->kernel_path ? config->kernel_path : "built-in guest");
@@ -225,8 +131,10 @@ static int machine_alloc(const struct machine_config *config, struct loop *loop,
 	struct machine *m = calloc(1, sizeof(*m));
 	int rc;
 
-	if (!m)
+	if (!m || copy_devices(m, config->devices)) {
+		free(m);
 		return err_set(err, -ENOMEM, "no memory for a machine");
+	}
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_cond_init(&m->mig_resumed, NULL);
 	pthread_cond_init(&m->rate_wake, NULL);
@@ -254,40 +162,6 @@ static int machine_alloc(const struct machine_config *config, struct loop *loop,
 	return 0;
 }
 
-/* The built-in guest wants to know how many vCPUs there are; a user's own cpus= wins. */
-static int builtin_cmdline(const struct machine *m, char *out, size_t out_bytes, struct err *err)
-{
-	const char *user = m->config.cmdline;
-	int n = strstr(user, "cpus=") ?
-			snprintf(out, out_bytes, "%s", user) :
-			snprintf(out, out_bytes, "cpus=%u %s", m->config.ncpus, user);
-
-	if (n < 0 || (size_t)n >= out_bytes)
-		return err_set(err, -E2BIG, "--cmdline: too long for the built-in guest");
-	return 0;
-}
-
-static int boot(struct machine *m, struct err *err)
-{
-	char cmdline[MACHINE_CMDLINE_MAX + 32];
-	struct boot_config b = {
-		.kernel_path = m->config.kernel_path,
-		.kernel_image = builtin_guest_start,
-		.kernel_image_bytes = (size_t)(builtin_guest_end - builtin_guest_start),
-		.initrd_path = m->config.initrd_path,
-		.cmdline = m->config.cmdline,
-	};
-	int rc;
-
-	if (!m->config.kernel_path) {
-		rc = builtin_cmdline(m, cmdline, sizeof(cmdline), err);
-		if (rc)
-			return rc;
-		b.cmdline = cmdline;
-	}
-	return vm_boot(m->vm, &b, err);
-}
-
 int machine_create(const struct machine_config *config, struct loop *loop, struct machine **ret,
 		   struct err *err)
 {
@@ -300,9 +174,9 @@ int machine_create(const struct machine_config *config, struct loop *loop, struc
 	if (rc)
 		return rc;
 	m->state = MACHINE_PAUSED;
-	rc = machine_build_vm(m, NULL, err);
+	rc = machine_build_vm(m, NULL, NULL, err);
 	if (!rc)
-		rc = boot(m, err);
+		rc = machine_boot(m, err);
 	if (rc) {
 		machine_destroy(m);
 		return rc;
@@ -359,7 +233,8 @@ void machine_destroy(struct machine *m)
 	pthread_mutex_unlock(&m->lock);
 	if (m->thread_valid)
 		pthread_join(m->thread, NULL);
-	machine_drop_vm(m); /* vCPU threads end here: nothing uses the devices any more */
+	machine_drop_vm(
+		m); /* vCPU threads end here: nothing uses the devices on the buses any more */
 	tty_destroy(m->tty);
 	serial_destroy(m->serial);
 	machine_destroy_power(m);
@@ -373,6 +248,7 @@ void machine_destroy(struct machine *m)
 	fd_close(&m->record_fd);
 	for (unsigned int i = 0; i < ARRAY_LEN(m->strings); i++)
 		free(m->strings[i]);
+	free(m->asked_devices);
 	pthread_mutex_destroy(&m->input_lock);
 	pthread_cond_destroy(&m->rate_wake);
 	pthread_cond_destroy(&m->mig_resumed);

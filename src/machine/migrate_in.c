@@ -61,14 +61,18 @@ static int trial_restore(struct machine *m, uint64_t *ret_ns, struct err *err)
 }
 
 static int build(struct machine *m, const struct machine_section *section,
-		 const struct buf *cpu_model, uint64_t *ret_restore_ns, struct err *err)
+		 const struct buf *cpu_model, struct device_sections *devices,
+		 uint64_t *ret_restore_ns, struct err *err)
 {
-	int rc;
+	int rc = 0;
 
 	adopt(m, section);
-	rc = machine_config_check(&m->config, err);
+	if (m->config.devices)
+		rc = machine_devices_map(&devices->devices, m->config.devices, err);
 	if (!rc)
-		rc = machine_build_vm(m, cpu_model, err);
+		rc = machine_config_check(&m->config, err);
+	if (!rc)
+		rc = machine_build_vm(m, cpu_model, devices, err);
 	if (!rc)
 		rc = check_layout(m, section, err);
 	if (!rc)
@@ -78,35 +82,51 @@ static int build(struct machine *m, const struct machine_section *section,
 	return rc;
 }
 
-static int destination_prepare(void *host, const void *config, size_t len_bytes,
-			       struct gmem **ret_mem, uint64_t *ret_restore_ns, struct err *err)
-{
-	struct machine *m = host;
-	struct reader in = reader_over(config, len_bytes);
-	struct machine_section image;
-	struct state_section section;
-	struct buf cpu_model = { 0 };
-	int rc;
+/* The sections of CONFIG in their order: the machine, its devices, the CPU model, which stays as it is. */
+struct incoming {
+	struct machine_section machine;
+	struct device_sections devices;
+	struct buf cpu_model;
+};
 
-	rc = state_next_section(&in, &section, err);
+static int take_config(const void *config, size_t len_bytes, struct incoming *ret, struct err *err)
+{
+	struct reader in = reader_over(config, len_bytes);
+	struct state_section section;
+	int rc = state_next_section(&in, &section, err);
+
 	if (rc == -ENODATA)
 		rc = err_set(err, -EBADMSG, "CONFIG is empty");
 	if (!rc)
-		rc = state_decode(&machine_section_desc, &section, &image, err);
+		rc = state_decode(&machine_section_desc, &section, &ret->machine, err);
+	if (!rc)
+		rc = device_sections_decode(&in, &ret->devices, err);
 	/* Ahead of all that differs between architectures, such as where memory is. */
 	if (!rc)
 		rc = vm_check_origin(in.pos, reader_left(&in), err);
 	if (rc)
 		return rc;
-	buf_put(&cpu_model, in.pos, reader_left(&in));
-	if (!buf_ok(&cpu_model)) {
-		buf_fini(&cpu_model);
-		return err_set(err, -ENOMEM, "no memory for the CPU model");
+	buf_put(&ret->cpu_model, in.pos, reader_left(&in));
+	return buf_ok(&ret->cpu_model) ? 0 : err_set(err, -ENOMEM, "no memory for the CPU model");
+}
+
+static int destination_prepare(void *host, const void *config, size_t len_bytes,
+			       struct gmem **ret_mem, uint64_t *ret_restore_ns, struct err *err)
+{
+	struct machine *m = host;
+	struct incoming *in = calloc(1, sizeof(*in));
+	int rc;
+
+	if (!in)
+		return err_set(err, -ENOMEM, "no memory for the configuration");
+	rc = take_config(config, len_bytes, in, err);
+	if (!rc) {
+		pthread_mutex_lock(&m->lock);
+		rc = build(m, &in->machine, &in->cpu_model, &in->devices, ret_restore_ns, err);
+		pthread_mutex_unlock(&m->lock);
 	}
-	pthread_mutex_lock(&m->lock);
-	rc = build(m, &image, &cpu_model, ret_restore_ns, err);
-	pthread_mutex_unlock(&m->lock);
-	buf_fini(&cpu_model);
+	buf_fini(&in->cpu_model);
+	free(in);
 	if (!rc)
 		*ret_mem = vm_mem(m->vm);
 	return rc;
@@ -129,20 +149,23 @@ static int destination_load(void *host, const void *state, size_t len_bytes, uin
 static int destination_start(void *host, struct err *err)
 {
 	struct machine *m = host;
-	enum machine_state state;
-	int rc = 0;
+	/* The source has let go of what only one host may have. Without the lock: opening a disk may take its time, and nobody else touches the devices before the VM runs. */
+	int rc = device_set_take(m->devices, err);
 
 	pthread_mutex_lock(&m->lock);
-	if (atomic_load(&m->cancel))
+	if (!rc && atomic_load(&m->cancel))
 		rc = err_set(err, -ECANCELED, "the destination was told to stop");
-	state = m->user_paused ? MACHINE_PAUSED : MACHINE_RUNNING;
 	if (!rc && !m->user_paused)
-		rc = vm_resume(m->vm, err);
+		rc = machine_go(m, err);
 	if (!rc) {
-		m->state = state;
+		m->state = m->user_paused ? MACHINE_PAUSED : MACHINE_RUNNING;
 		machine_open_input(m, true);
 	}
 	pthread_mutex_unlock(&m->lock);
+	if (!rc)
+		device_set_arrived(m->devices);
+	else /* before the source hears of it, who wants it all back */
+		(void)device_set_release(m->devices, NULL);
 	return rc;
 }
 

@@ -17,6 +17,8 @@ static int source_describe(void *host, struct buf *out, struct err *err)
 
 	machine_section_fill(m, &section);
 	rc = state_encode(&machine_section_desc, 0, &section, out, err);
+	if (!rc)
+		rc = device_sections_encode(m->devices, out, err);
 	return rc ? rc : vm_cpu_model(m->vm, out, err);
 }
 
@@ -28,7 +30,7 @@ static int source_pause(void *host, struct err *err)
 	pthread_mutex_lock(&m->lock);
 	m->mig_paused = true;
 	machine_open_input(m, false);
-	rc = vm_pause(m->vm, err);
+	rc = machine_halt(m, err);
 	pthread_mutex_unlock(&m->lock);
 	if (!rc && atomic_load(&m->guest_end) != GUEST_RUNS)
 		rc = err_set(err, -ESHUTDOWN, "%s", m->guest_text);
@@ -38,15 +40,28 @@ static int source_pause(void *host, struct err *err)
 static int source_resume(void *host, struct err *err)
 {
 	struct machine *m = host;
-	int rc = 0;
+	struct err why = { 0 };
+	bool lost;
+	int rc;
 
 	pthread_mutex_lock(&m->lock);
-	if (!m->user_paused)
-		rc = vm_resume(m->vm, err);
+	/* Somebody else has what the VM cannot run without: it waits, and each resume tries again. */
+	rc = device_set_take(m->devices, &why);
+	lost = rc != 0;
+	if (lost) {
+		m->user_paused = true;
+		m->state = MACHINE_PAUSED;
+	} else if (!m->user_paused) {
+		rc = machine_go(m, &why);
+	}
 	m->mig_paused = false;
 	machine_open_input(m, true);
 	pthread_cond_broadcast(&m->mig_resumed);
 	pthread_mutex_unlock(&m->lock);
+	if (lost)
+		machine_emit_state(m, MACHINE_PAUSED, why.msg);
+	if (rc && err)
+		*err = why;
 	return rc;
 }
 
@@ -55,6 +70,16 @@ static int source_save(void *host, struct buf *out, struct err *err)
 	struct machine *m = host;
 
 	return state_save_all(m->entries, m->nentries, out, err);
+}
+
+/* What was released is taken back when the VM goes on (source_resume). */
+static void source_uncommit(void *host)
+{
+	struct machine *m = host;
+
+	pthread_mutex_lock(&m->lock);
+	m->committed = false;
+	pthread_mutex_unlock(&m->lock);
 }
 
 static int source_commit(void *host, struct err *err)
@@ -68,16 +93,13 @@ static int source_commit(void *host, struct err *err)
 	else
 		m->committed = true;
 	pthread_mutex_unlock(&m->lock);
+	if (rc)
+		return rc;
+	/* From here on the destination may open what only one host can have. Nobody but this thread touches the devices now, so that a slow disk holds up nobody else. */
+	rc = device_set_release(m->devices, err);
+	if (rc)
+		source_uncommit(m);
 	return rc;
-}
-
-static void source_uncommit(void *host)
-{
-	struct machine *m = host;
-
-	pthread_mutex_lock(&m->lock);
-	m->committed = false;
-	pthread_mutex_unlock(&m->lock);
 }
 
 static int source_exits(void *host, struct mig_exits *ret, struct err *err)
