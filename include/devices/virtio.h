@@ -23,7 +23,7 @@ struct virtio;
 #define VIRTIO_CONFIG_MAX 64u /* bytes of device-specific configuration */
 #define VIRTIO_MAX_QUEUES 32u
 
-/* What the guest saw of a device and must see again on the other side of a migration (CONFIG section "device", docs/spec/state.md §5). */
+/* What the guest saw of a device and must see again on the other side of a migration (CONFIG section "device", docs/spec/state.md §4). */
 struct virtio_face {
 	const char *kind; /* "blk", "net", "console", "rng", "balloon", "vsock" */
 	uint64_t features; /* offered */
@@ -106,7 +106,8 @@ int virtio_blk_create(const struct virtio_common *common, const struct blk_confi
 /* Network (§5.1) on a TAP interface that exists and that we may open. */
 struct net_config {
 	const char *tap;
-	uint8_t mac[6]; /* all zero: made from the id, locally administered */
+	/* All zero: made from the host, the TAP's name and the id, locally administered. */
+	uint8_t mac[6];
 	unsigned int nqueue_pairs; /* 0: 1; more than 1 needs a multi-queue TAP */
 	struct rate_limit limit; /* each direction */
 };
