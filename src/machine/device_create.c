@@ -1,18 +1,52 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "device_set.h"
 
 /* From what somebody asked for to what each type of device wants to be told. */
 
+static int create_net(const struct machine_device *dev, const struct virtio_common *common,
+		      struct virtio **ret, struct err *err)
+{
+	struct net_config c = {
+		.tap = dev->local,
+		.nqueue_pairs = dev->nqueues,
+		.limit = dev->limit,
+	};
+
+	memcpy(c.mac, dev->mac, sizeof(c.mac));
+	return virtio_net_create(common, &c, ret, err);
+}
+
+static int create_balloon(const struct machine_device *dev, const struct virtio_common *common,
+			  struct virtio **ret, struct err *err)
+{
+	int rc = virtio_balloon_create(common, ret, err);
+
+	/* One that has come is as large as it was. */
+	if (!rc && !common->face && dev->balloon_bytes)
+		rc = virtio_balloon_set_target(*ret, dev->balloon_bytes / GMEM_PAGE_SIZE, err);
+	return rc;
+}
+
 int device_create(const struct machine_device *dev, unsigned int n,
 		  const struct virtio_common *common, unsigned int ncpus, struct virtio **ret,
 		  struct err *err)
 {
-	(void)n;
-	(void)common;
-	(void)ncpus;
-	(void)ret;
+	switch (dev->kind) {
+	case MACHINE_NET:
+		return create_net(dev, common, ret, err);
+	case MACHINE_BALLOON:
+		return create_balloon(dev, common, ret, err);
+	case MACHINE_BLK:
+	case MACHINE_CONSOLE:
+	case MACHINE_VSOCK:
+	case MACHINE_RNG:
+	case MACHINE_DEVICE_KINDS:
+		break;
+	}
 	return err_set(err, -EOPNOTSUPP, "--%s: %s: this vmm cannot build such a device yet",
 		       machine_device_option(dev->kind), dev->id);
 }

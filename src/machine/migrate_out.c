@@ -129,6 +129,47 @@ static const struct mig_source_ops source_ops = {
 	.exits = source_exits,
 };
 
+/* The balloon asks the guest what it does not use. */
+static struct virtio *balloon_of(void *host)
+{
+	const struct machine *m = host;
+
+	return device_set_find(m->devices, MACHINE_BALLOON);
+}
+
+static int free_begin(void *host, struct err *err)
+{
+	return virtio_balloon_hint_begin(balloon_of(host), err);
+}
+
+static void free_ask(void *host)
+{
+	virtio_balloon_hint_ask(balloon_of(host));
+}
+
+static uint64_t free_take(void *host, uint64_t first, uint64_t n, struct bitmap *pages)
+{
+	return virtio_balloon_hint_take(balloon_of(host), first, n, pages);
+}
+
+static void free_stop(void *host)
+{
+	virtio_balloon_hint_stop(balloon_of(host));
+}
+
+static void free_end(void *host)
+{
+	virtio_balloon_hint_end(balloon_of(host));
+}
+
+static const struct mig_free_ops free_ops = {
+	.begin = free_begin,
+	.ask = free_ask,
+	.take = free_take,
+	.stop = free_stop,
+	.end = free_end,
+};
+
 static void emit(struct machine *m, const struct machine_event *ev)
 {
 	if (m->sink.event)
@@ -204,12 +245,15 @@ static void *send_thread(void *opaque)
 	const struct mig_observer observer = { .progress = on_progress,
 					       .round = on_round,
 					       .opaque = m };
+	struct mig_source_ops ops = source_ops;
 	struct mig_report report = { 0 };
 	struct transport *t = NULL;
 	struct err err = { 0 };
 	int rc;
 
 	pthread_setname_np(pthread_self(), "migrate");
+	if (balloon_of(m))
+		ops.free = &free_ops;
 	rc = tcp_connect(m->migrate.to, CONNECT_TIMEOUT_NS, m->peer_cancel_fd, &t, &err);
 	pthread_mutex_lock(&m->lock);
 	m->transport = t;
@@ -217,7 +261,7 @@ static void *send_thread(void *opaque)
 		transport_cancel(t);
 	pthread_mutex_unlock(&m->lock);
 	if (!rc)
-		(void)mig_send(&m->migrate.send, t, &source_ops, m, vm_mem(m->vm), vm_dirty(m->vm),
+		(void)mig_send(&m->migrate.send, t, &ops, m, vm_mem(m->vm), vm_dirty(m->vm),
 			       &observer, &report, &err);
 	else
 		connect_failed(m, &report, rc, &err);
