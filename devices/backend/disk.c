@@ -203,7 +203,7 @@ int disk_create(const struct disk_config *config, bool own, struct disk **ret, s
 
 	if (!d)
 		return err_set(err, -ENOMEM, "--disk %s: out of memory", config->path);
-	d->fd = d->buffered_fd = -1;
+	d->fd = d->buffered_fd = d->event_fd = -1;
 	d->readonly = config->readonly;
 	d->direct = config->direct;
 	d->shared = config->shared;

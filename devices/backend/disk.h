@@ -78,14 +78,12 @@ typedef void (*disk_done_fn)(void *opaque, struct disk_io *io, int error);
 int disk_start(struct disk *d, disk_done_fn done, void *opaque, struct err *err);
 /* Ends that, on the same thread: nothing is called back any more, and the image is closed when disk_destroy returns. Requests that are under way keep it open until they end. */
 void disk_stop(struct disk *d);
-/* Readable when disk_reap has something to do. */
+/* An eventfd that is signalled when disk_run has something to do. Its edges count (EPOLLET): nobody reads it. */
 int disk_fd(const struct disk *d);
-/* Begins a request; at most DISK_MAX_IO at a time. It reaches the kernel with the next disk_submit. On failure it was none: -EBADF when the image is not ours (disk_release). */
+/* Begins a request; at most DISK_MAX_IO at a time. It reaches the kernel with the next disk_run. On failure it was none: -EBADF when the image is not ours (disk_release). */
 int disk_begin(struct disk *d, struct disk_io *io);
-/* Hands over what was begun, and calls done() for what is finished already. */
-void disk_submit(struct disk *d);
-/* Calls done() for what is finished. */
-void disk_reap(struct disk *d);
+/* Hands over what was begun, and calls done() for what is finished. */
+void disk_run(struct disk *d);
 /* Waits until something finishes, or @deadline_ns (CLOCK_MONOTONIC), and calls done() for it. */
 void disk_wait(struct disk *d, uint64_t deadline_ns);
 

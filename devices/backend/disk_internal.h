@@ -22,6 +22,7 @@ struct disk {
 	/* disk_uring.c's, after disk_start. */
 	bool started;
 	struct io_uring ring;
+	int event_fd;
 	disk_done_fn done;
 	void *opaque;
 	unsigned int nactive; /* handed to the ring and not done */

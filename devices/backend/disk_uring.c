@@ -7,10 +7,12 @@
  */
 #include <errno.h>
 #include <linux/falloc.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/num.h"
 #include "disk_internal.h"
 
@@ -57,6 +59,13 @@ int disk_start(struct disk *d, disk_done_fn done, void *opaque, struct err *err)
 	d->opaque = opaque;
 	d->waiting_end = &d->waiting;
 	d->started = true;
+	/* Not the ring's own descriptor: with DEFER_TASKRUN it becomes readable only when completions are asked for. */
+	d->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (d->event_fd < 0)
+		return err_sys(err, -errno, "--disk %s: eventfd", d->path);
+	rc = io_uring_register_eventfd(&d->ring, d->event_fd);
+	if (rc)
+		return err_sys(err, rc, "--disk %s: io_uring", d->path);
 	return d->fd >= 0 ? disk_register(d, err) : 0;
 }
 
@@ -69,6 +78,7 @@ void disk_stop(struct disk *d)
 			disk_unregister(d);
 		io_uring_queue_exit(&d->ring);
 	}
+	fd_close(&d->event_fd);
 	if (d->zeros)
 		munmap(d->zeros, DISK_ZEROS_BYTES);
 	d->started = false;
@@ -95,7 +105,7 @@ void disk_unregister(struct disk *d)
 
 int disk_fd(const struct disk *d)
 {
-	return d->ring.ring_fd;
+	return d->event_fd;
 }
 
 /* Lets the vector begin where the last transfer stopped; uncut puts it back. */
@@ -334,9 +344,11 @@ static void start_waiting(struct disk *d)
 	}
 }
 
-static void take_completions(struct disk *d)
+/* False: there were none. */
+static bool take_completions(struct disk *d)
 {
 	struct io_uring_cqe *cqe;
+	bool any = false;
 
 	while (io_uring_peek_cqe(&d->ring, &cqe) == 0) {
 		struct disk_io *io = io_uring_cqe_get_data(cqe);
@@ -344,31 +356,40 @@ static void take_completions(struct disk *d)
 
 		io_uring_cqe_seen(&d->ring, cqe);
 		complete(d, io, res);
+		any = true;
 	}
 	start_waiting(d);
+	return any;
 }
 
-void disk_submit(struct disk *d)
+/* What finishes within its submission may bring further steps. A kernel without memory is asked again, in the end with the next request. */
+static void submit_all(struct disk *d)
 {
 	unsigned int tries = 0;
 
-	/* What finishes within its submission may bring further steps. A kernel without memory is asked again, in the end with the next request. */
-	do {
+	while (io_uring_sq_ready(&d->ring) && tries < MAX_SUBMITS) {
 		int rc = io_uring_submit(&d->ring);
 
-		if (rc < 0 && ++tries >= MAX_SUBMITS)
-			return;
-		if (rc < 0 && rc != -EINTR)
-			usleep(1000);
+		if (rc < 0) {
+			tries++;
+			if (rc != -EINTR)
+				usleep(1000);
+		}
 		take_completions(d);
-	} while (io_uring_sq_ready(&d->ring));
+	}
 }
 
-void disk_reap(struct disk *d)
+void disk_run(struct disk *d)
 {
-	take_completions(d);
-	if (io_uring_sq_ready(&d->ring))
-		disk_submit(d);
+	/* Signals are for what finishes while this thread is elsewhere: off while it looks itself, and after they are on again it looks once more. */
+	do {
+		io_uring_cq_eventfd_toggle(&d->ring, false);
+		take_completions(d);
+		submit_all(d);
+		io_uring_cq_eventfd_toggle(&d->ring, true);
+		/* The kernel posts first and looks at the switch then. */
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	} while (take_completions(d));
 }
 
 void disk_wait(struct disk *d, uint64_t deadline_ns)
@@ -382,5 +403,5 @@ void disk_wait(struct disk *d, uint64_t deadline_ns)
 	struct io_uring_cqe *cqe = NULL;
 
 	io_uring_submit_and_wait_timeout(&d->ring, &cqe, 1, &ts, NULL);
-	disk_reap(d);
+	disk_run(d);
 }

@@ -95,7 +95,7 @@ static void wait_for(struct fixture *f, unsigned int n)
 {
 	uint64_t deadline_ns = clock_mono_ns() + WAIT_NS;
 
-	disk_submit(f->d);
+	disk_run(f->d);
 	while (f->ndone < n) {
 		assert_true(clock_mono_ns() < deadline_ns);
 		disk_wait(f->d, deadline_ns);
