@@ -18,6 +18,7 @@
 #include "base/num.h"
 #include "vmm/arch.h"
 #include "vmm/arch/aarch64/layout.h"
+#include "vmm/ioevent.h"
 #include "vmm/vm.h"
 
 #define RAM_BYTES (16ull << 20)
@@ -27,11 +28,11 @@
 
 /* Position-independent, after the header. w0 is PSCI's function, 0x84000008 SYSTEM_OFF, 0x84000009 SYSTEM_RESET. */
 extern const uint8_t code_off[], code_reset[], code_nisv[], code_entry[], code_unclaimed[],
-	code_irqs[], code_end[];
+	code_irqs[], code_bell[], code_end[];
 __asm__(".pushsection .rodata\n"
 	".balign 4\n"
 	/* global: the compiler takes their addresses from the GOT, which knows no place within a section */
-	".globl code_off, code_reset, code_nisv, code_entry, code_unclaimed, code_irqs, code_end\n"
+	".globl code_off, code_reset, code_nisv, code_entry, code_unclaimed, code_irqs, code_bell, code_end\n"
 	"code_off:\n"
 	"	movz w0, #0x8400, lsl #16\n"
 	"	movk w0, #8\n"
@@ -79,6 +80,13 @@ __asm__(".pushsection .rodata\n"
 	"	cmp w1, #6\n"
 	"	b.ne 1b\n"
 	"	b code_off\n"
+	"code_bell:\n" /* writes 1 and 2 to a device, and powers off */
+	"	movz x0, #0x0a00, lsl #16\n"
+	"	mov w1, #1\n"
+	"	str w1, [x0, #0x50]\n"
+	"	mov w1, #2\n"
+	"	str w1, [x0, #0x50]\n"
+	"	b code_off\n"
 	"code_end:\n"
 	".popsection\n");
 
@@ -101,6 +109,8 @@ struct ending {
 	int fd;
 	enum vm_exit_reason reason;
 	char text[160];
+	unsigned int nwrites; /* that came here, and the last one's value */
+	uint32_t written;
 };
 
 static void on_pio(void *opaque, uint16_t port, bool is_write, void *data, unsigned int size_bytes,
@@ -111,8 +121,14 @@ static void on_pio(void *opaque, uint16_t port, bool is_write, void *data, unsig
 
 static void on_mmio(void *opaque, uint64_t gpa, bool is_write, void *data, unsigned int len_bytes)
 {
-	if (!is_write)
+	struct ending *e = opaque;
+
+	if (!is_write) {
 		memset(data, 0xff, len_bytes);
+		return;
+	}
+	e->nwrites++;
+	e->written = len_bytes == 4 ? le32_get(data) : 0;
 }
 
 static void on_exited(void *opaque, enum vm_exit_reason reason, unsigned int vcpu, const char *text)
@@ -245,6 +261,32 @@ static void test_interrupt_lines(void **state)
 	close(fd);
 }
 
+/* A write that is a notification does not come here. */
+static void test_notification(void **state)
+{
+	struct ioevent event = { .gpa = 0x0a000050, .len_bytes = 4, .match = true, .value = 1 };
+	uint8_t image[IMAGE_BYTES];
+	struct err err = { 0 };
+	struct ending e;
+	struct vm *vm = make_vm(&e);
+	eventfd_t count = 0;
+
+	event.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (vm_ioevent_add(vm, &event, &err))
+		fail_msg("%s", err.msg);
+	make_image(image, code_bell, 0);
+	start(vm, image, sizeof(image));
+	wait_for_end(&e);
+	assert_int_equal(e.reason, VM_EXIT_SHUTDOWN);
+	assert_int_equal(e.nwrites, 1);
+	assert_int_equal(e.written, 2);
+	assert_int_equal(eventfd_read(event.fd, &count), 0);
+	assert_int_equal(count, 1);
+	vm_ioevent_del(vm, &event);
+	end_vm(vm, &e);
+	close(event.fd);
+}
+
 static void test_gzip(void **state)
 {
 	uint8_t image[IMAGE_BYTES], packed[IMAGE_BYTES];
@@ -304,6 +346,7 @@ int main(void)
 		cmocka_unit_test(test_registers_at_entry),
 		cmocka_unit_test(test_unclaimed_reads_ones),
 		cmocka_unit_test(test_interrupt_lines),
+		cmocka_unit_test(test_notification),
 		cmocka_unit_test(test_gzip),
 		cmocka_unit_test(test_refused),
 	};

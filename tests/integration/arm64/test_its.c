@@ -7,12 +7,16 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/bitmap.h"
 #include "base/bytes.h"
+#include "vmm/arch/aarch64/layout.h"
 #include "vmm/dirty.h"
+#include "vmm/irq.h"
 #include "vms.h"
 
 /* Where the guest would have put its tables: device 0 with 32 events, of which event 0 is LPI 8192 on vCPU 1, pending. */
@@ -181,6 +185,59 @@ static void test_ring(void **state)
 	check_backend(DIRTY_RING);
 }
 
+/* GITS_TRANSLATER, in the second of the ITS' frames (IHI 0069, 12.19). */
+#define TRANSLATER (LAYOUT_ITS + 0x10040)
+
+/* Whether LPI 8192 is pending on vCPU 1, by what KVM writes to memory when the state is captured. */
+static bool lpi_pends(struct vm *vm, struct buf *scrap)
+{
+	*pending_byte(vm) = 0;
+	save(vm, scrap);
+	return *pending_byte(vm) & 1;
+}
+
+/* A device's message goes by the ITS' tables to the vCPU: by who sends it and which event it is. */
+static void test_messages(void **state)
+{
+	const struct irq_msi good = { .addr = TRANSLATER },
+			     stranger = { .addr = TRANSLATER, .devid = 1 },
+			     elsewhere = { .addr = TRANSLATER - 8 };
+	struct buf sa = { 0 }, scrap = { 0 };
+	int fd = eventfd(0, EFD_CLOEXEC);
+	struct err err = { 0 };
+	unsigned int vector;
+	struct vm *a;
+
+	must_create(DIRTY_BITMAP, NULL, &a);
+	save(a, &sa);
+	fill(&sa);
+	write_tables(a);
+	*pending_byte(a) = 0;
+	must_load(a, &sa);
+	if (vm_msi_open(a, fd, &vector, &err) || vm_msi_set(a, vector, &stranger, &err))
+		fail_msg("%s", err.msg);
+	assert_int_equal(eventfd_write(fd, 1), 0);
+	usleep(100000);
+	assert_false(lpi_pends(a, &scrap));
+	assert_int_equal(vm_msi_set(a, vector, &elsewhere, &err), 0);
+	assert_int_equal(eventfd_write(fd, 1), 0);
+	usleep(100000);
+	assert_false(lpi_pends(a, &scrap));
+	assert_int_equal(vm_msi_set(a, vector, &good, &err), 0);
+	assert_int_equal(eventfd_write(fd, 1), 0);
+	/* KVM may deliver from a workqueue. */
+	for (unsigned int i = 0; !lpi_pends(a, &scrap); i++) {
+		if (i == 1000)
+			fail_msg("the message does not arrive");
+		usleep(10000);
+	}
+	vm_msi_close(a, vector);
+	vm_destroy(a);
+	close(fd);
+	buf_fini(&sa);
+	buf_fini(&scrap);
+}
+
 /* Tables that no ITS has written: named, and not a crash. */
 static void test_broken_tables(void **state)
 {
@@ -202,9 +259,8 @@ static void test_broken_tables(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_bitmap),
-		cmocka_unit_test(test_manual),
-		cmocka_unit_test(test_ring),
+		cmocka_unit_test(test_bitmap),        cmocka_unit_test(test_manual),
+		cmocka_unit_test(test_ring),          cmocka_unit_test(test_messages),
 		cmocka_unit_test(test_broken_tables),
 	};
 
