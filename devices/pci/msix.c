@@ -20,8 +20,8 @@ static bool may_send(const struct msix *m, const struct msix_vector *v)
 	       !(v->word[WORD_CONTROL] & PCI_MSIX_ENTRY_CTRL_MASKBIT);
 }
 
-/* Tells the host what the vector's message is now, and sends it when one is pending. A message that the host refuses is one that does not arrive: the guest wrote it. */
-static int update_vector(struct msix *m, unsigned int i, struct err *err)
+/* Tells the host what the vector's message is now. One that the host refuses does not arrive: the guest wrote it. */
+static int update_message(struct msix *m, unsigned int i, struct err *err)
 {
 	struct msix_vector *v = &m->vector[i];
 	struct irq_msi message = {
@@ -36,23 +36,21 @@ static int update_vector(struct msix *m, unsigned int i, struct err *err)
 		return 0;
 	rc = m->host->ops->msi_set(m->host->opaque, v->route, send ? &message : NULL, err);
 	v->live = send && !rc;
-	if (v->live && m->pending >> i & 1) {
-		m->pending &= ~(1ull << i);
-		(void)eventfd_write(v->eventfd, 1);
-	}
 	return rc;
 }
 
-static int update_all(struct msix *m, struct err *err)
+static void send_now(struct msix *m, unsigned int i)
 {
-	int rc = 0;
+	m->pending &= ~(1ull << i);
+	(void)eventfd_write(m->vector[i].eventfd, 1);
+}
 
-	for (unsigned int i = 0; i < m->nvectors; i++) {
-		int failed = update_vector(m, i, rc ? NULL : err);
-
-		rc = rc ? rc : failed;
-	}
-	return rc;
+/* The guest has changed something of vector @i, or of all of them. */
+static void update_vector(struct msix *m, unsigned int i)
+{
+	(void)update_message(m, i, NULL);
+	if (m->vector[i].live && m->pending >> i & 1)
+		send_now(m, i);
 }
 
 /* What would have been sent while MSI-X was off is gone, pending or not. */
@@ -76,7 +74,8 @@ void msix_set_control(struct msix *m, uint16_t control, bool master)
 	masked = m->masked || !m->master;
 	take_control(m, control, master);
 	if (enabled != m->enabled || masked != (m->masked || !m->master))
-		(void)update_all(m, NULL);
+		for (unsigned int i = 0; i < m->nvectors; i++)
+			update_vector(m, i);
 	pthread_mutex_unlock(&m->lock);
 }
 
@@ -129,7 +128,7 @@ void msix_write(struct msix *m, uint64_t offset, unsigned int size_bytes, uint64
 	m->vector[i].word[w] = (uint32_t)value & word_bits[w];
 	if (size_bytes == 8)
 		m->vector[i].word[w + 1] = (uint32_t)(value >> 32) & word_bits[w + 1];
-	(void)update_vector(m, i, NULL);
+	update_vector(m, i);
 	pthread_mutex_unlock(&m->lock);
 }
 
@@ -139,7 +138,7 @@ void msix_send(struct msix *m, unsigned int vector)
 		return;
 	pthread_mutex_lock(&m->lock);
 	if (m->vector[vector].live)
-		(void)eventfd_write(m->vector[vector].eventfd, 1);
+		send_now(m, vector);
 	else if (m->enabled)
 		m->pending |= 1ull << vector;
 	pthread_mutex_unlock(&m->lock);
@@ -166,7 +165,7 @@ void msix_save(struct msix *m, uint8_t *table, uint64_t *ret_pending)
 int msix_load(struct msix *m, uint16_t control, bool master, const uint8_t *table, uint64_t pending,
 	      struct err *err)
 {
-	int rc;
+	int rc = 0;
 
 	pthread_mutex_lock(&m->lock);
 	for (unsigned int i = 0; i < m->nvectors * MSIX_ENTRY_WORDS; i++)
@@ -174,7 +173,8 @@ int msix_load(struct msix *m, uint16_t control, bool master, const uint8_t *tabl
 			le32_get(table + 4 * i);
 	m->pending = pending;
 	take_control(m, control, master);
-	rc = update_all(m, err);
+	for (unsigned int i = 0; i < m->nvectors && !rc; i++)
+		rc = update_message(m, i, err);
 	pthread_mutex_unlock(&m->lock);
 	return rc;
 }

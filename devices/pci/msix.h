@@ -54,8 +54,8 @@ void msix_write(struct msix *m, uint64_t offset, unsigned int size_bytes, uint64
 /* See pci_msix_send. */
 void msix_send(struct msix *m, unsigned int vector);
 
-/* Table, as the guest reads it, and pending bits out and in; @table has nvectors * PCI_MSIX_ENTRY_SIZE bytes. Loading sends what is pending and may be sent. An error is the host's, who refused a
- * message. */
+/* Table, as the guest reads it, and pending bits out and in; @table has nvectors * PCI_MSIX_ENTRY_SIZE bytes. Loading sends nothing: the host may not know all messages before the whole state is loaded. An error
+ * is the host's, who refused a message. */
 void msix_save(struct msix *m, uint8_t *table, uint64_t *ret_pending);
 int msix_load(struct msix *m, uint16_t control, bool master, const uint8_t *table, uint64_t pending,
 	      struct err *err);

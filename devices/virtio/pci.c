@@ -45,6 +45,48 @@ static void interrupt(void *transport, int queue)
 
 static const struct virtio_transport_ops transport_ops = { .interrupt = interrupt };
 
+/* The ioeventfd of queue @queue, of any size: what is written says nothing that its address does not, and KVM need not decode the instruction. */
+static int set_event(struct virtio_pci *t, unsigned int queue, bool on)
+{
+	const struct dev_host_ops *ops = t->host.ops;
+	uint64_t gpa = t->bar_gpa + NOTIFY_OFFSET + (uint64_t)queue * NOTIFY_STEP;
+	int fd = t->v->queue[queue].kick_fd;
+
+	if (on)
+		return ops->notify_add(t->host.opaque, gpa, 0, false, 0, fd, NULL);
+	ops->notify_del(t->host.opaque, gpa, 0, false, 0, fd);
+	return 0;
+}
+
+/*
+ * A notification that came as an exit is the last of its queue that does, until the BAR moves. Not earlier, since an ioeventfd may cost KVM a grace period: that is not spent on queues
+ * that nobody uses, and not while a VM that has moved waits to run. Where another BAR has the address the exits stay.
+ */
+static void notified(struct virtio_pci *t, unsigned int queue)
+{
+	if (queue >= t->v->nqueues)
+		return;
+	virtio_kick(t->v, queue);
+	pthread_mutex_lock(&t->notify_lock);
+	if (t->bar_gpa && t->notify[queue] == NOTIFY_EXIT)
+		t->notify[queue] = set_event(t, queue, true) ? NOTIFY_REFUSED : NOTIFY_EVENT;
+	pthread_mutex_unlock(&t->notify_lock);
+}
+
+static void bar_moved(void *dev, uint64_t gpa)
+{
+	struct virtio_pci *t = dev;
+
+	pthread_mutex_lock(&t->notify_lock);
+	for (unsigned int q = 0; q < t->v->nqueues; q++) {
+		if (t->notify[q] == NOTIFY_EVENT)
+			set_event(t, q, false);
+		t->notify[q] = NOTIFY_EXIT;
+	}
+	t->bar_gpa = gpa;
+	pthread_mutex_unlock(&t->notify_lock);
+}
+
 /* True when [offset, offset + size) of BAR 0 lies in the structure of @bytes at @at. */
 static bool lies_in(uint64_t offset, unsigned int size_bytes, unsigned int at, unsigned int bytes)
 {
@@ -78,27 +120,8 @@ static void bar_write(void *dev, uint64_t offset, unsigned int size_bytes, uint6
 		le64_put(bytes, value);
 		virtio_config_write(t->v, at - DEVICE_OFFSET, bytes, size_bytes);
 	} else if (lies_in(offset, 1, NOTIFY_OFFSET, NOTIFY_BYTES) && at % NOTIFY_STEP == 0) {
-		virtio_kick(t->v, (at - NOTIFY_OFFSET) / NOTIFY_STEP);
+		notified(t, (at - NOTIFY_OFFSET) / NOTIFY_STEP);
 	}
-}
-
-/* What is written there says nothing that its address does not: an ioeventfd of any size, which spares KVM to decode the instruction. Where one cannot be had
- * (another BAR lies over this one) the write arrives as an exit. */
-static void bar_moved(void *dev, uint64_t gpa)
-{
-	struct virtio_pci *t = dev;
-	const struct dev_host_ops *ops = t->host.ops;
-
-	for (unsigned int q = 0; q < t->v->nqueues; q++) {
-		uint64_t at = NOTIFY_OFFSET + (uint64_t)q * NOTIFY_STEP;
-		int fd = t->v->queue[q].kick_fd;
-
-		if (t->notified[q])
-			ops->notify_del(t->host.opaque, t->bar_gpa + at, 0, false, 0, fd);
-		t->notified[q] = gpa && ops->notify_add(t->host.opaque, gpa + at, 0, false, 0, fd,
-							NULL) == 0;
-	}
-	t->bar_gpa = gpa;
 }
 
 /* Bytes of the capability that the driver may write: where, how much, and what. */
@@ -246,6 +269,7 @@ int virtio_pci_create(struct virtio *v, const struct dev_host *host, struct pci_
 	if (!t)
 		return err_set(err, -ENOMEM, "virtio: out of memory");
 	pthread_mutex_init(&t->window_lock, NULL);
+	pthread_mutex_init(&t->notify_lock, NULL);
 	t->v = v;
 	t->host = *host;
 	virtio_pci_reset_registers(t);
@@ -266,6 +290,7 @@ void virtio_pci_destroy(struct virtio_pci *t)
 		return;
 	virtio_set_transport(t->v, NULL, NULL);
 	pci_device_destroy(t->pci);
+	pthread_mutex_destroy(&t->notify_lock);
 	pthread_mutex_destroy(&t->window_lock);
 	free(t);
 }

@@ -17,6 +17,9 @@
 #define WINDOW_DATA offsetof(struct virtio_pci_cfg_cap, pci_cfg_data)
 #define WINDOW_BYTES sizeof(struct virtio_pci_cfg_cap)
 
+/* How a queue's notifications come: as exits, by an ioeventfd, or as exits because an ioeventfd could not be had. */
+enum virtio_pci_notify { NOTIFY_EXIT, NOTIFY_EVENT, NOTIFY_REFUSED };
+
 struct virtio_pci {
 	struct virtio *v;
 	struct dev_host host;
@@ -25,9 +28,10 @@ struct virtio_pci {
 	atomic_uint device_feature_select, driver_feature_select, queue_select;
 	atomic_uint isr;
 	atomic_uint config_vector, queue_vector[VIRTIO_MAX_QUEUES];
-	/* The bus's lock. */
+	/* How notifications come; innermost. */
+	pthread_mutex_t notify_lock;
 	uint64_t bar_gpa;
-	bool notified[VIRTIO_MAX_QUEUES]; /* by ioeventfd */
+	enum virtio_pci_notify notify[VIRTIO_MAX_QUEUES];
 	/* The configuration access capability as the driver sees it; never held over the access. */
 	pthread_mutex_t window_lock;
 	uint8_t window[WINDOW_BYTES];

@@ -289,7 +289,7 @@ static void gives_back_vectors_when_there_are_too_few(void **state)
 	assert_int_equal(cfg_get(&t->f, 9, 0, 4), 0xffffffff);
 }
 
-/* What waits at the source is sent where it may be sent: at once, if the mask was bus mastering's alone. */
+/* What waits at the source is sent at the destination once it is unmasked there. */
 static void takes_pending_bits_along(void **state)
 {
 	struct fixture *t = *state;
@@ -321,10 +321,26 @@ static void takes_pending_bits_along(void **state)
 	assert_int_equal(mem_get(&t->f, table + PBA, 8), 4);
 	assert_int_equal(t->f.machine.msi[NVECTORS + 1].message.devid, 9 << 3);
 
+	/* Pending for another reason than a mask: with the vector's next message. */
+	t->refuse = -EINVAL;
+	out.len_bytes = 0;
+	cfg_put(&t->f, SLOT, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	control(t, PCI_MSIX_FLAGS_ENABLE);
+	assert_int_equal(pending(t), 5);
+	assert_int_equal(state_save_all(&from, 1, &out, NULL), 0);
+	t->refuse = 0;
+	assert_int_equal(state_load_all(&to, 1, out.data, out.len_bytes, NULL), 0);
+	cfg_put(&t->f, SLOT, PCI_COMMAND, 2, 0);
+	cfg_put(&t->f, 9, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	assert_int_equal(mem_get(&t->f, table + PBA, 8), 5);
+	assert_int_equal(sent(t, NVECTORS), 0);
+	pci_msix_send(copy, 0);
+	assert_int_equal(sent(t, NVECTORS), 1);
+	assert_int_equal(mem_get(&t->f, table + PBA, 8), 4);
+
 	/* The host refuses a message: the load fails and says so. */
 	t->refuse = -EINVAL;
 	out.len_bytes = 0;
-	control(t, PCI_MSIX_FLAGS_ENABLE);
 	cfg_put(&t->f, SLOT, PCI_COMMAND, 2, PCI_COMMAND_MASTER);
 	assert_int_equal(state_save_all(&from, 1, &out, NULL), 0);
 	assert_int_equal(state_load_all(&to, 1, out.data, out.len_bytes, &err), -EINVAL);
