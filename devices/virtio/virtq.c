@@ -95,6 +95,7 @@ int virtq_start(struct virtq *q, struct err *err)
 	q->avail = avail;
 	q->used = used;
 	q->avail_seen = q->avail_idx;
+	q->signalled = q->used_idx;
 	q->signalled_valid = false;
 	memset(q->taken, 0, sizeof(q->taken));
 	return 0;
@@ -309,7 +310,7 @@ bool virtq_wants_interrupt(struct virtq *q)
 	uint16_t before = q->signalled;
 	bool known = q->signalled_valid;
 
-	if (known && before == q->used_idx)
+	if (before == q->used_idx)
 		return false;
 	q->signalled = q->used_idx;
 	q->signalled_valid = true;
