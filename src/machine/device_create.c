@@ -7,6 +7,22 @@
 
 /* From what somebody asked for to what each type of device wants to be told. */
 
+static int create_blk(const struct machine_device *dev, const struct virtio_common *common,
+		      unsigned int ncpus, struct virtio **ret, struct err *err)
+{
+	struct blk_config c = {
+		.path = dev->local,
+		.readonly = dev->readonly,
+		.direct = dev->direct,
+		.shared = dev->shared,
+		.nqueues = dev->nqueues,
+		.limit = dev->limit,
+	};
+
+	snprintf(c.serial, sizeof(c.serial), "%.20s", dev->label);
+	return virtio_blk_create(common, &c, ncpus, ret, err);
+}
+
 static int create_net(const struct machine_device *dev, const struct virtio_common *common,
 		      struct virtio **ret, struct err *err)
 {
@@ -36,11 +52,12 @@ int device_create(const struct machine_device *dev, unsigned int n,
 		  struct err *err)
 {
 	switch (dev->kind) {
+	case MACHINE_BLK:
+		return create_blk(dev, common, ncpus, ret, err);
 	case MACHINE_NET:
 		return create_net(dev, common, ret, err);
 	case MACHINE_BALLOON:
 		return create_balloon(dev, common, ret, err);
-	case MACHINE_BLK:
 	case MACHINE_CONSOLE:
 	case MACHINE_VSOCK:
 	case MACHINE_RNG:
