@@ -66,4 +66,21 @@ int machine_devices_check_map(const struct machine_devices *map, struct err *err
 int machine_devices_map(struct machine_devices *d, const struct machine_devices *map,
 			struct err *err);
 
+/* What a running machine's devices are and count; any thread. */
+struct machine;
+struct machine_device_info {
+	const char *kind; /* "blk" */
+	char id[VIRTIO_ID_MAX + 1];
+	char local[MACHINE_LOCAL_MAX + 1];
+	bool mmio;
+	unsigned int slot;
+};
+/* Device @index, from 0 on, and its counters, @fn called with the machine locked. -ENOENT beyond the last. */
+int machine_device_info(struct machine *m, unsigned int index, struct machine_device_info *ret,
+			void (*fn)(void *opaque, const char *name, uint64_t value), void *opaque);
+
+/* The balloon. -EOPNOTSUPP: there is none; -EINVAL: more than the guest has; -EBUSY where the state does not allow it. */
+int machine_balloon_resize(struct machine *m, uint64_t bytes, struct err *err);
+int machine_balloon_stats(struct machine *m, struct balloon_stats *ret, struct err *err);
+
 #endif

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "devices_json.h"
 #include "dirty_rate_json.h"
 #include "report_json.h"
 
@@ -32,8 +33,30 @@ static int run_info(struct machine *m, const union command_args *args, json_t **
 {
 	struct machine_info info;
 
+	json_t *o;
+
 	machine_get_info(m, &info);
-	return reply(report_info_json(&info), ret_reply, err);
+	o = report_info_json(&info);
+	if (json_object_set_new(o, "devices", devices_json(m))) {
+		json_decref(o);
+		o = NULL;
+	}
+	return reply(o, ret_reply, err);
+}
+
+static int run_balloon(struct machine *m, const union command_args *args, json_t **ret_reply,
+		       struct err *err)
+{
+	struct balloon_stats stats;
+	int rc = machine_balloon_stats(m, &stats, err);
+
+	return rc ? rc : reply(balloon_json(&stats), ret_reply, err);
+}
+
+static int run_resize_balloon(struct machine *m, const union command_args *args, json_t **ret_reply,
+			      struct err *err)
+{
+	return machine_balloon_resize(m, args->resize_balloon.size_bytes, err);
 }
 
 static int run_pause(struct machine *m, const union command_args *args, json_t **ret_reply,
@@ -190,6 +213,13 @@ static const struct shape_field set_max_downtime_fields[] = {
 	  .required = true },
 };
 
+static const struct shape_field resize_balloon_fields[] = {
+	{ .name = "size_bytes",
+	  .kind = SHAPE_U64,
+	  .offset = offsetof(union command_args, resize_balloon.size_bytes),
+	  .required = true },
+};
+
 #define SEND(field, field_kind)               \
 	.name = #field, .kind = (field_kind), \
 	.offset = offsetof(union command_args, send_migration.field)
@@ -223,6 +253,9 @@ static const struct command commands[] = {
 	{ "GET", "vm.info", "any", .ok_status = 200, .run = run_info },
 	{ "GET", "vm.counters", "any", .ok_status = 200, .run = run_counters },
 	{ "GET", "vm.events", "any", .ok_status = 200 },
+	{ "GET", "vm.balloon", "any, with a balloon", .ok_status = 200, .run = run_balloon },
+	{ "PUT", "vm.resize-balloon", "running or paused, with a balloon",
+	  FIELDS(resize_balloon_fields), .ok_status = 204, .run = run_resize_balloon },
 	{ "GET", "vm.migration-status", "any, once a migration began", .ok_status = 200,
 	  .run = run_migration_status },
 	{ "PUT", "vm.pause", "running", .ok_status = 204, .run = run_pause },

@@ -29,6 +29,9 @@ struct command_send_migration {
 	int compress; /* enum mig_compress */
 	int compress_level;
 };
+struct command_resize_balloon {
+	uint64_t size_bytes;
+};
 struct command_dirty_rate {
 	uint64_t for_ns;
 	uint64_t interval_ns;
@@ -41,6 +44,7 @@ union command_args {
 	struct command_shutdown shutdown;
 	struct command_set_max_downtime set_max_downtime;
 	struct command_send_migration send_migration;
+	struct command_resize_balloon resize_balloon;
 	struct command_dirty_rate dirty_rate;
 };
 

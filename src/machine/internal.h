@@ -148,6 +148,9 @@ int machine_halt(struct machine *m, struct err *err);
 int machine_go(struct machine *m, struct err *err);
 int machine_guard(struct machine *m, unsigned int allowed_states, const char *what,
 		  struct err *err);
+/* The same for whoever touches vCPUs or devices: waits out the moment for which a migration stops them at its start. Locked, and gives the lock away meanwhile. */
+int machine_guard_vcpus(struct machine *m, unsigned int allowed_states, const char *what,
+			struct err *err);
 #define STATE_BIT(s) (1u << (s))
 void machine_on_guest_end(void *opaque, int fd, uint32_t events);
 void machine_migration_thread_ended(struct machine *m);

@@ -42,8 +42,8 @@ int machine_guard(struct machine *m, unsigned int allowed_states, const char *wh
 /* Waits out the moment for which a migration stops the vCPUs at its start; a switch-over takes longer and says so. CLOCK_MONOTONIC. */
 #define MIG_PAUSE_WAIT_NS (200 * NS_PER_MS)
 
-static int guard_vcpus(struct machine *m, unsigned int allowed_states, const char *what,
-		       struct err *err)
+int machine_guard_vcpus(struct machine *m, unsigned int allowed_states, const char *what,
+			struct err *err)
 {
 	uint64_t until = clock_mono_ns() + MIG_PAUSE_WAIT_NS;
 	struct timespec ts = { .tv_sec = (time_t)(until / NS_PER_S),
@@ -132,7 +132,8 @@ int machine_pause(struct machine *m, struct err *err)
 	int rc;
 
 	pthread_mutex_lock(&m->lock);
-	rc = guard_vcpus(m, STATE_BIT(MACHINE_RUNNING) | STATE_BIT(MACHINE_PAUSED), "pause", err);
+	rc = machine_guard_vcpus(m, STATE_BIT(MACHINE_RUNNING) | STATE_BIT(MACHINE_PAUSED), "pause",
+				 err);
 	if (!rc)
 		rc = machine_halt(m, err);
 	if (!rc) {
@@ -157,7 +158,7 @@ int machine_resume(struct machine *m, bool force, struct err *err)
 			err, -EBUSY,
 			"cannot resume: the destination may run this VM; look there first, then resume with --force here or stop the VM here");
 	else
-		rc = guard_vcpus(m, allowed, "resume", err);
+		rc = machine_guard_vcpus(m, allowed, "resume", err);
 	if (!rc) /* after a migration: a disk that the other side has open says who runs the VM */
 		rc = device_set_take(m->devices, err);
 	if (!rc) {
@@ -181,7 +182,7 @@ int machine_power_button(struct machine *m, struct err *err)
 	int rc;
 
 	pthread_mutex_lock(&m->lock);
-	rc = guard_vcpus(m, STATE_BIT(MACHINE_RUNNING), "press the power button", err);
+	rc = machine_guard_vcpus(m, STATE_BIT(MACHINE_RUNNING), "press the power button", err);
 	if (!rc && !m->config.kernel_path)
 		rc = err_set(err, -EOPNOTSUPP, "the built-in guest has no power button");
 	pthread_mutex_unlock(&m->lock);

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "machine/devices.h"
 #include "machine/dirty_rate.h"
 
 struct machine {
@@ -28,6 +29,7 @@ struct machine {
 	pthread_t thread;
 	bool threaded;
 	int end_fd;
+	uint64_t balloon_pages;
 };
 
 const char *machine_state_name(enum machine_state s)
@@ -471,4 +473,49 @@ int machine_end_fd(struct machine *m)
 int machine_exit_status(struct machine *m)
 {
 	return 0;
+}
+
+/* One device, and a balloon of whatever size. */
+int machine_device_info(struct machine *m, unsigned int index, struct machine_device_info *ret,
+			void (*fn)(void *opaque, const char *name, uint64_t value), void *opaque)
+{
+	(void)m;
+	if (index > 0)
+		return -ENOENT;
+	*ret = (struct machine_device_info){
+		.kind = "blk", .id = "disk0", .local = "/d.img", .slot = 1
+	};
+	fn(opaque, "requests", 5);
+	return 0;
+}
+
+int machine_balloon_resize(struct machine *m, uint64_t bytes, struct err *err)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&m->lock);
+	if (m->info.state == MACHINE_RUNNING)
+		m->balloon_pages = bytes / GMEM_PAGE_SIZE;
+	else
+		rc = wrong_state(m, "resize the balloon", err);
+	pthread_mutex_unlock(&m->lock);
+	return rc;
+}
+
+/* The guest answers once the balloon has a size; a machine that is not there yet has none. */
+int machine_balloon_stats(struct machine *m, struct balloon_stats *ret, struct err *err)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&m->lock);
+	if (m->info.state == MACHINE_RECEIVING)
+		rc = err_set(err, -EOPNOTSUPP, "the VM has no balloon");
+	else
+		*ret = (struct balloon_stats){ .target_pages = m->balloon_pages,
+					       .actual_pages = m->balloon_pages,
+					       .known = m->balloon_pages > 0,
+					       .free_bytes = 4096,
+					       .total_bytes = 2ULL << 30 };
+	pthread_mutex_unlock(&m->lock);
+	return rc;
 }

@@ -133,8 +133,20 @@ class OpenApi(unittest.TestCase):
         self.assertEqual((info["name"], info["state"], info["cpus"], info["memory_bytes"]), ("a", "running", 2, 2 << 30))
         self.assertEqual(self.call("GET", "vm.counters").json, {"exits": 1234, "serial.bytes_out": 77,
                                                                  "vcpus": [{"exits": 1000}, {"exits": 1001}]})
+        self.assertEqual(info["devices"], [{"kind": "blk", "id": "disk0", "local": "/d.img", "transport": "pci", "slot": 1,
+                                            "counters": {"requests": 5}}])
         self.assertEqual(self.call("GET", "vm.migration-status").status, 404)
         self.assertEqual(self.call("GET", "vm.dirty-rate-status").status, 404)
+
+    def test_balloon(self):
+        self.assertEqual(self.call("GET", "vm.balloon").json,
+                         {"target_bytes": 0, "actual_bytes": 0, "reported_bytes": 0, "guest": None})
+        self.assertEqual(self.call("PUT", "vm.resize-balloon", {"size_bytes": 1 << 30}).status, 204)
+        balloon = self.call("GET", "vm.balloon").json
+        self.assertEqual((balloon["target_bytes"], balloon["guest"]["total_bytes"]), (1 << 30, 2 << 30))
+        receiving = self.runtime.start("r", "--state", "receiving")
+        self.assertEqual(self.call("GET", "vm.balloon", vm=receiving).status, 409)
+        self.assertEqual(self.call("PUT", "vm.resize-balloon", {"size_bytes": 1}, receiving).status, 409)
 
     def test_unknown_routes(self):
         for route in ("/", "/api/v1", "/api/v1/", "/api/v1/vm.infos", "/api/v2/vm.info", "/api/v1/vm.info/"):

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <string.h>
+
+#include "internal.h"
+#include "machine/devices.h"
+
+/* What users ask of devices while the VM runs. */
+
+int machine_device_info(struct machine *m, unsigned int index, struct machine_device_info *ret,
+			void (*fn)(void *opaque, const char *name, uint64_t value), void *opaque)
+{
+	int rc = -ENOENT;
+
+	pthread_mutex_lock(&m->lock);
+	if (m->devices && index < m->devices->nslots) {
+		const struct device_slot *slot = &m->devices->slot[index];
+		const struct machine_device *dev = &m->devices->config.dev[slot->first];
+
+		*ret = (struct machine_device_info){ .kind = machine_device_kind_name(slot->kind),
+						     .mmio = m->devices->config.mmio,
+						     .slot = slot->slot };
+		memcpy(ret->id, dev->id, sizeof(ret->id));
+		memcpy(ret->local, dev->local, sizeof(ret->local));
+		virtio_counters(slot->v, fn, opaque);
+		rc = 0;
+	}
+	pthread_mutex_unlock(&m->lock);
+	return rc;
+}
+
+static struct virtio *find_balloon(struct machine *m, struct err *err)
+{
+	struct virtio *v = device_set_find(m->devices, MACHINE_BALLOON);
+
+	if (!v)
+		err_set(err, -EOPNOTSUPP,
+			"the VM has no balloon: it was started without --balloon");
+	return v;
+}
+
+int machine_balloon_resize(struct machine *m, uint64_t bytes, struct err *err)
+{
+	struct virtio *v;
+	int rc;
+
+	pthread_mutex_lock(&m->lock);
+	rc = machine_guard_vcpus(m, STATE_BIT(MACHINE_RUNNING) | STATE_BIT(MACHINE_PAUSED),
+				 "resize the balloon", err);
+	v = rc ? NULL : find_balloon(m, err);
+	if (v)
+		rc = virtio_balloon_set_target(v, bytes / GMEM_PAGE_SIZE, err);
+	else if (!rc)
+		rc = -EOPNOTSUPP;
+	pthread_mutex_unlock(&m->lock);
+	return rc;
+}
+
+int machine_balloon_stats(struct machine *m, struct balloon_stats *ret, struct err *err)
+{
+	struct virtio *v;
+
+	pthread_mutex_lock(&m->lock);
+	v = find_balloon(m, err);
+	if (v)
+		virtio_balloon_get_stats(v, ret);
+	pthread_mutex_unlock(&m->lock);
+	return v ? 0 : -EOPNOTSUPP;
+}
