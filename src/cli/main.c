@@ -28,6 +28,7 @@ static const struct command commands[] = {
 	{ "pause", NULL, "stop a VM's vCPUs" },
 	{ "resume", NULL, "let them run again" },
 	{ "stop", NULL, "end a VM" },
+	{ "balloon", NULL, "take memory back from a VM, and what it has given" },
 	{ "events", NULL, "follow what happens to a VM" },
 	{ "caps", cmd_caps, "what this host's KVM offers" },
 	{ "stream", cmd_stream, "verify or dump a recorded migration stream" },

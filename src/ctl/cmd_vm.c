@@ -117,6 +117,21 @@ static void line(const char *key, const char *value)
 		printf("%-10s %s\n", key, value);
 }
 
+/* "disk0: blk /d.img, pci slot 1" */
+static void device_lines(const json_t *devices)
+{
+	size_t i;
+	json_t *d;
+
+	json_array_foreach(devices, i, d) {
+		const char *local = member_str(d, "local");
+
+		printf("%-10s %s: %s%s%s, %s slot %" PRIu64 "\n", i ? "" : "devices",
+		       member_str(d, "id"), member_str(d, "kind"), *local ? " " : "", local,
+		       member_str(d, "transport"), member_count(d, "slot"));
+	}
+}
+
 static void status_text(const struct vm *vm)
 {
 	const json_t *i = vm->info;
@@ -135,6 +150,7 @@ static void status_text(const struct vm *vm)
 	line("size", text);
 	line("kernel", member_str(i, "kernel"));
 	line("console", member_str(i, "console"));
+	device_lines(json_object_get(i, "devices"));
 	snprintf(text, sizeof(text), "%s%s%s%s", member_str(i, "dirty_backend"),
 		 *member_str(i, "dirty_reason") ? " (" : "", member_str(i, "dirty_reason"),
 		 *member_str(i, "dirty_reason") ? ")" : "");
@@ -161,7 +177,26 @@ static const char *count_text(struct unit_text *ret, const json_t *v)
 	return v ? unit_count(ret, n > 0 ? (uint64_t)n : 0) : "";
 }
 
-static void counters_text(json_t *counters)
+/* "disk0.requests" */
+static void device_rows(struct table *t, const json_t *devices)
+{
+	size_t i;
+	json_t *d, *value;
+	const char *key;
+
+	json_array_foreach(devices, i, d) {
+		json_object_foreach(json_object_get(d, "counters"), key, value) {
+			struct unit_text text;
+			char name[96];
+
+			snprintf(name, sizeof(name), "%.31s.%.60s", member_str(d, "id"), key);
+			table_row(t, (const char *const[2 + MAX_VCPU_COLUMNS]){
+					     name, count_text(&text, value) });
+		}
+	}
+}
+
+static void counters_text(json_t *counters, const json_t *devices)
 {
 	static const char *const heads[MAX_VCPU_COLUMNS] = {
 		"vCPU 0", "vCPU 1", "vCPU 2", "vCPU 3", "vCPU 4", "vCPU 5", "vCPU 6", "vCPU 7"
@@ -190,6 +225,7 @@ static void counters_text(json_t *counters)
 						  json_object_get(json_array_get(vcpus, i), key));
 		table_row(&t, cells);
 	}
+	device_rows(&t, devices);
 	table_render(&t, 0, &out);
 	if (buf_ok(&out))
 		printf("\n%.*s", (int)out.len_bytes, (const char *)out.data);
@@ -217,7 +253,7 @@ int cmd_status(const struct ctl_args *args)
 	} else if (!rc) {
 		status_text(&vm);
 		if (counters)
-			counters_text(counters);
+			counters_text(counters, json_object_get(vm.info, "devices"));
 	}
 	json_decref(counters);
 	vm_fini(&vm);

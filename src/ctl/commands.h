@@ -20,6 +20,7 @@ int cmd_status(const struct ctl_args *args);
 int cmd_pause(const struct ctl_args *args);
 int cmd_resume(const struct ctl_args *args);
 int cmd_stop(const struct ctl_args *args);
+int cmd_balloon(const struct ctl_args *args);
 int cmd_events(const struct ctl_args *args);
 
 #endif

@@ -52,6 +52,17 @@ static const struct ctl_option stop_options[] = {
 	OPTION_JSON,
 };
 
+static const struct ctl_option balloon_options[] = {
+	{ .name = "size",
+	  .value = "SIZE",
+	  .help = "how much of its memory the guest shall give",
+	  .expect = "a size such as 512M",
+	  .set = option_size,
+	  AT(size_bytes) },
+	OPTION_API,
+	OPTION_JSON,
+};
+
 static const struct ctl_option migrate_options[] = {
 	{ .name = "to",
 	  .value = "HOST:PORT",
@@ -182,6 +193,11 @@ static const struct ctl_command commands[] = {
 	  .defaults = { .timeout_ns = 30 * NS_PER_S },
 	  .notes = "The built-in guest, which has no power button, and a VM that waits to be\n"
 		   "received are stopped at once." },
+	{ .name = "balloon",
+	  .summary = "Asks a guest to give memory back, or says how much it has given.",
+	  OPTIONS(balloon_options),
+	  .takes_name = true,
+	  .run = cmd_balloon },
 	{ .name = "events",
 	  .summary = "Prints what happens to a VM until it ends.",
 	  OPTIONS(plain_options),

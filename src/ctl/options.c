@@ -25,6 +25,13 @@ int option_rate(struct ctl_args *args, size_t offset, const char *value)
 	return num_parse_rate(value, field(args, offset));
 }
 
+/* Zero is a size too: that one was given is told apart. */
+int option_size(struct ctl_args *args, size_t offset, const char *value)
+{
+	args->resize = true;
+	return num_parse_size(value, field(args, offset));
+}
+
 int option_on_timeout(struct ctl_args *args, size_t offset, const char *value)
 {
 	if (strcmp(value, "cancel") != 0 && strcmp(value, "switch") != 0)

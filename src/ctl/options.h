@@ -28,6 +28,9 @@ struct ctl_args {
 	uint64_t interval_ns; /* 0: not given */
 	uint64_t bandwidth;
 	const char *trace;
+	/* balloon */
+	bool resize;
+	uint64_t size_bytes;
 };
 
 struct ctl_option {
@@ -53,6 +56,7 @@ struct ctl_command {
 
 int option_duration(struct ctl_args *args, size_t offset, const char *value);
 int option_rate(struct ctl_args *args, size_t offset, const char *value);
+int option_size(struct ctl_args *args, size_t offset, const char *value);
 int option_on_timeout(struct ctl_args *args, size_t offset, const char *value);
 int option_compress(struct ctl_args *args, size_t offset, const char *value);
 

@@ -58,9 +58,10 @@ int device_create(const struct machine_device *dev, unsigned int n,
 		return create_net(dev, common, ret, err);
 	case MACHINE_BALLOON:
 		return create_balloon(dev, common, ret, err);
+	case MACHINE_RNG:
+		return virtio_rng_create(common, ret, err);
 	case MACHINE_CONSOLE:
 	case MACHINE_VSOCK:
-	case MACHINE_RNG:
 	case MACHINE_DEVICE_KINDS:
 		break;
 	}
