@@ -59,11 +59,11 @@ static void on_interface(void *opaque, int fd, uint32_t events)
 	if (p->tx.blocked && events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) {
 		p->tx.blocked = false;
 		net_watch(p, false);
-		virtio_again(v, net_tx_queue(p));
+		virtio_serve(v, net_tx_queue(p));
 	}
 	if (events & (EPOLLIN | EPOLLERR | EPOLLHUP)) {
 		p->rx.readable = true;
-		virtio_again(v, net_rx_queue(p));
+		virtio_serve(v, net_rx_queue(p));
 	}
 }
 

@@ -76,6 +76,11 @@ void virtio_again(struct virtio *v, unsigned int queue)
 	virtio_kick(v, queue);
 }
 
+void virtio_serve(struct virtio *v, unsigned int queue)
+{
+	serve(&v->queue[queue]);
+}
+
 static void again_all(struct virtio *v)
 {
 	for (unsigned int i = 0; i < v->nqueues; i++)
