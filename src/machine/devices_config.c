@@ -58,7 +58,7 @@ static const struct machine_device *find(const struct machine_devices *d, const 
 static void give_ids(struct machine_devices *d)
 {
 	for (unsigned int i = 0; i < d->n; i++) {
-		char id[sizeof(d->dev[i].id)];
+		char id[sizeof(d->dev[i].id)] = "";
 
 		if (d->dev[i].id[0])
 			continue;
