@@ -102,6 +102,19 @@ static int build_devices(struct machine *m, const struct device_sections *came, 
 	return device_set_create(config, came ? came->face : NULL, &env, &m->devices, err);
 }
 
+/* With devices, so that both sides of a migration agree on it; a machine without any has firmware tables that tell of nothing. */
+static int build_genid(struct machine *m, struct err *err)
+{
+	const struct irq_pin changed = { .set = machine_irq,
+					 .opaque = m,
+					 .gsi = arch_platform.genid_gsi };
+	struct gmem *mem = vm_mem(m->vm);
+
+	if (!m->devices)
+		return 0;
+	return genid_create(mem, arch_genid_gpa(mem), &changed, &m->genid, err);
+}
+
 int machine_build_vm(struct machine *m, const struct buf *cpu_model,
 		     const struct device_sections *came, struct err *err)
 {
@@ -125,12 +138,16 @@ int machine_build_vm(struct machine *m, const struct buf *cpu_model,
 	rc = vm_create(&config, &client, &m->vm, err);
 	if (!rc)
 		rc = build_devices(m, came, err);
+	if (!rc)
+		rc = build_genid(m, err);
 	return rc ? rc : build_entries(m, err);
 }
 
 void machine_drop_vm(struct machine *m)
 {
 	vm_end(m->vm);
+	genid_destroy(m->genid);
+	m->genid = NULL;
 	device_set_destroy(m->devices);
 	m->devices = NULL;
 	vm_destroy(m->vm);
@@ -159,6 +176,7 @@ int machine_boot(struct machine *m, struct err *err)
 	const struct boot_devices devices = {
 		.pci = device_set_has_pci(m->devices),
 		.virtio_slots = device_set_mmio_slots(m->devices),
+		.genid = m->genid != NULL,
 	};
 	struct boot_config b = {
 		.kernel_path = m->config.kernel_path,
@@ -176,5 +194,6 @@ int machine_boot(struct machine *m, struct err *err)
 			return rc;
 		b.cmdline = cmdline;
 	}
-	return vm_boot(m->vm, &b, err);
+	rc = vm_boot(m->vm, &b, err);
+	return !rc && m->genid ? genid_renew(m->genid, err) : rc;
 }

@@ -8,6 +8,7 @@
 #include "device_set.h"
 #include "devices/bus.h"
 #include "devices/device.h"
+#include "devices/genid.h"
 #include "machine/dirty_rate.h"
 #include "machine/machine.h"
 #include "vmm/vm.h"
@@ -44,6 +45,7 @@ struct machine {
 	struct serial *serial;
 	struct power *power; /* NULL where the platform has none */
 	struct pl061 *gpio; /* the same */
+	struct genid *genid; /* NULL without devices */
 	struct rtc *rtc; /* the same */
 	int rtc_fd; /* its alarm */
 	struct vm *vm; /* receiver: NULL until CONFIG was accepted */

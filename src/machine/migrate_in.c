@@ -139,7 +139,11 @@ static int destination_load(void *host, const void *state, size_t len_bytes, uin
 	int rc;
 
 	(void)pause_real_ns; /* the clock sections carry their own time */
+	/* All devices' interrupt messages in one go: each would cost a grace period in KVM, and the guest stands still. */
+	vm_msi_begin(m->vm);
 	rc = state_load_all(m->entries, m->nentries, state, len_bytes, err);
+	if (!rc)
+		rc = vm_msi_end(m->vm, err);
 	pthread_mutex_lock(&m->lock);
 	m->loaded = !rc;
 	pthread_mutex_unlock(&m->lock);
