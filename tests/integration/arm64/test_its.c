@@ -201,7 +201,7 @@ static void test_messages(void **state)
 {
 	const struct irq_msi good = { .addr = TRANSLATER },
 			     stranger = { .addr = TRANSLATER, .devid = 1 },
-			     elsewhere = { .addr = TRANSLATER - 8 };
+			     elsewhere = { .addr = LAYOUT_RAM };
 	struct buf sa = { 0 }, scrap = { 0 };
 	int fd = eventfd(0, EFD_CLOEXEC);
 	struct err err = { 0 };
