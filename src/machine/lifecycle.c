@@ -159,8 +159,9 @@ int machine_resume(struct machine *m, bool force, struct err *err)
 			"cannot resume: the destination may run this VM; look there first, then resume with --force here or stop the VM here");
 	else
 		rc = machine_guard_vcpus(m, allowed, "resume", err);
-	if (!rc) /* after a migration: a disk that the other side has open says who runs the VM */
-		rc = device_set_take(m->devices, err);
+	/* After a migration: a disk that the other side has open says who runs the VM. */
+	if (!rc && device_set_take(m->devices, err))
+		rc = -EBUSY;
 	if (!rc) {
 		m->committed = false;
 		m->mig_paused = false;
