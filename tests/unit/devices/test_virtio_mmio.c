@@ -264,7 +264,7 @@ static void configuration_has_any_size(void **state)
 	uint32_t generation;
 
 	bus_access(&f->bus, GPA + CONFIG + 1, false, v, 4);
-	assert_memory_equal(v, TINY_CONFIG + 1, 4);
+	assert_memory_equal(v, &TINY_CONFIG[1], 4);
 	bus_access(&f->bus, GPA + CONFIG + TINY_CONFIG_BYTES - 2, false, v, 8);
 	assert_memory_equal(v, "g\0\0\0\0\0\0\0", 8);
 	bus_access(&f->bus, GPA + CONFIG + 3, true, xy, 2);
