@@ -93,8 +93,7 @@ static void count_done(struct blk_counts *c, const struct disk_io *io)
 static void request_done(void *opaque, struct disk_io *io, int error)
 {
 	struct blk *b = opaque;
-	struct blk_request *r =
-		(struct blk_request *)((char *)io - offsetof(struct blk_request, io));
+	struct blk_request *r = (void *)((char *)io - offsetof(struct blk_request, io));
 	bool read = io->op == DISK_READ;
 
 	/* On an error some of it may have been written, and so it may after a reset. */
