@@ -62,8 +62,11 @@ int machine_devices_settle(struct machine_devices *d, unsigned int *ret_bad, str
 
 /* A receiver's table is a map: of its entries only kind, id and local count, and each says what a device that comes with the VM is called here. */
 int machine_devices_check_map(const struct machine_devices *map, struct err *err);
-/* Puts the map's names into the devices that have come. -ENODEV for an entry without a device: nothing is changed then. */
-int machine_devices_map(struct machine_devices *d, const struct machine_devices *map,
+/*
+ * Puts the map's names (NULL: none) into the devices that have come. What is not in it keeps the source's, but for consoles, which are each host's own and lead nowhere then: no
+ * source names files that a receiver writes. -ENODEV for an entry without a device; with @only, -EACCES for a disk, interface or socket that the map does not name.
+ */
+int machine_devices_map(struct machine_devices *d, const struct machine_devices *map, bool only,
 			struct err *err);
 
 /* What a running machine's devices are and count; any thread. */

@@ -39,6 +39,7 @@ struct machine_config {
 	bool paused; /* do not run after boot */
 	const struct machine_devices
 		*devices; /* settled; NULL: none. Receiver: what the VM's devices are called here */
+	bool mapped_only; /* receiver: no disk, interface or socket but those in devices */
 	const char *record; /* receiver: file that the incoming stream is written to, or NULL */
 };
 

@@ -147,6 +147,14 @@ static int set_config(struct vm_options *o, const char *v, struct err *err)
 	return 0;
 }
 
+static int set_mapped_only(struct vm_options *o, const char *v, struct err *err)
+{
+	(void)v;
+	(void)err;
+	o->config.mapped_only = true;
+	return 0;
+}
+
 static int set_dump(struct vm_options *o, const char *v, struct err *err)
 {
 	(void)v;
@@ -241,6 +249,8 @@ static const struct vm_option options[] = {
 	{ OPTION("vsock", NULL, FOR_BOTH, set_vsock, NULL) },
 	{ OPTION("balloon", NULL, FOR_RUN, set_balloon, NULL) },
 	{ OPTION("rng", NULL, FOR_RUN, set_rng, NULL) },
+	{ OPTION("mapped-only", NULL, FOR_RECEIVE, set_mapped_only,
+		 "no disk, interface or socket of this host but those named here") },
 	{ OPTION("transport", "pci|mmio", FOR_RUN, set_transport,
 		 "how the guest finds its devices (pci)"),
 	  JSON("transport", OPTION_TEXT) },

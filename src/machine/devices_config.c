@@ -205,23 +205,48 @@ static int no_such_device(const struct machine_devices *d, const struct machine_
 		       kinds[wanted->kind].option, wanted->id, have);
 }
 
-static struct machine_device *find_target(struct machine_devices *d,
-					  const struct machine_device *from)
+/* The entry of the device that @dev names; d->n: none. */
+static unsigned int find_same(const struct machine_devices *d, const struct machine_device *dev)
 {
-	for (unsigned int i = 0; i < d->n; i++)
-		if (d->dev[i].kind == from->kind && !strcmp(d->dev[i].id, from->id))
-			return &d->dev[i];
-	return NULL;
+	unsigned int i = 0;
+
+	while (i < d->n && (d->dev[i].kind != dev->kind || strcmp(d->dev[i].id, dev->id) != 0))
+		i++;
+	return i;
 }
 
-int machine_devices_map(struct machine_devices *d, const struct machine_devices *map,
+static int check_mapped(const struct machine_devices *d, const struct machine_devices *map,
 			struct err *err)
 {
-	for (unsigned int i = 0; i < map->n; i++)
-		if (!find_target(d, &map->dev[i]))
-			return no_such_device(d, &map->dev[i], err);
-	for (unsigned int i = 0; i < map->n; i++)
-		memcpy(find_target(d, &map->dev[i])->local, map->dev[i].local,
+	for (unsigned int i = 0; i < d->n; i++) {
+		const struct machine_device *dev = &d->dev[i];
+
+		if (kinds[dev->kind].local && dev->kind != MACHINE_CONSOLE &&
+		    (!map || find_same(map, dev) == map->n))
+			return err_set(
+				err, -EACCES,
+				"--mapped-only: the VM's \"%s\" has no name here; the source calls it %s",
+				dev->id, dev->local);
+	}
+	return 0;
+}
+
+int machine_devices_map(struct machine_devices *d, const struct machine_devices *map, bool only,
+			struct err *err)
+{
+	unsigned int n = map ? map->n : 0;
+	int rc = only ? check_mapped(d, map, err) : 0;
+
+	for (unsigned int i = 0; !rc && i < n; i++)
+		if (find_same(d, &map->dev[i]) == d->n)
+			rc = no_such_device(d, &map->dev[i], err);
+	if (rc)
+		return rc;
+	for (unsigned int i = 0; i < d->n; i++)
+		if (d->dev[i].kind == MACHINE_CONSOLE)
+			strcpy(d->dev[i].local, "null");
+	for (unsigned int i = 0; i < n; i++)
+		memcpy(d->dev[find_same(d, &map->dev[i])].local, map->dev[i].local,
 		       sizeof(map->dev[i].local));
 	return 0;
 }

@@ -64,11 +64,10 @@ static int build(struct machine *m, const struct machine_section *section,
 		 const struct buf *cpu_model, struct device_sections *devices,
 		 uint64_t *ret_restore_ns, struct err *err)
 {
-	int rc = 0;
+	int rc;
 
 	adopt(m, section);
-	if (m->config.devices)
-		rc = machine_devices_map(&devices->devices, m->config.devices, err);
+	rc = machine_devices_map(&devices->devices, m->config.devices, m->config.mapped_only, err);
 	if (!rc)
 		rc = machine_config_check(&m->config, err);
 	if (!rc)

@@ -102,7 +102,8 @@ def test_refused_before_memory_moves(world):
         fails_to_move(world, source, world.receive("b" + str(len(world.vms)), extra=("--disk", mapping)), *messages)
         report = source.api("GET", "vm.migration-status")[1]
         check(report["rounds"] == 0 and source.state() == "running", f"{report}")
-    destination = world.receive()
+    fails_to_move(world, source, world.receive("m", extra=("--mapped-only",)), "--mapped-only", "\"root\"", disk)
+    destination = world.receive(extra=("--mapped-only", "--disk", f"{disk},id=root"))
     world.migrate(source, destination)
     destination.verify()
 
