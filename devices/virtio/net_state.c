@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "net.h"
 
 struct net_image {
@@ -76,6 +77,15 @@ struct applying {
 	const struct net_image *img;
 };
 
+/* As the driver saw it, so that it is no change; that the link is up here it hears when the VM runs. */
+static void restore_config(struct net *n, const struct net_image *img)
+{
+	pthread_mutex_lock(&n->v.lock);
+	memcpy(n->v.config + offsetof(struct virtio_net_config, mac), img->mac, sizeof(img->mac));
+	le16_put(n->v.config + offsetof(struct virtio_net_config, status), img->status);
+	pthread_mutex_unlock(&n->v.lock);
+}
+
 /* On the worker: the interface's descriptors are its own. */
 static void apply_on_worker(void *opaque)
 {
@@ -83,10 +93,9 @@ static void apply_on_worker(void *opaque)
 	const struct net_image *img = a->img;
 	struct net *n = a->n;
 
-	net_set_mac(n, img->mac);
+	restore_config(n, img);
 	memcpy(n->first_mac, img->first_mac, sizeof(n->first_mac));
-	/* As the driver saw it; that the link is up here it hears when the VM runs. */
-	net_set_status(n, img->status, false);
+	memcpy(n->filter.mac, img->mac, sizeof(n->filter.mac));
 	n->filter.mode = img->rx_mode;
 	n->filter.uni.len_bytes = img->unicast_bytes;
 	memcpy(n->filter.uni.macs, img->unicast, img->unicast_bytes);

@@ -187,6 +187,8 @@ static void apply_now(void *opaque)
 	}
 	pthread_mutex_unlock(&v->lock);
 	v->restored = true;
+	/* A reset forgets what the type's own section brings, even if the device is broken and does not start. */
+	v->activated = true;
 	if (img->status & VIRTIO_DRIVER_OK && !(img->status & VIRTIO_NEEDS_RESET))
 		c->rc = virtio_run_activate(v, c->err);
 }

@@ -499,6 +499,41 @@ static void moves(void **state)
 	net_fixture_fini(&there.f);
 }
 
+/* The driver resets it where it is then, and finds a card as new. */
+static void forgets_what_came_with_a_broken_card(void **state)
+{
+	struct card *c = *state;
+	static struct card there;
+	struct virtio_face face;
+	struct buf b = { 0 };
+	uint8_t set[8] = { VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET };
+	const struct driver_part no_answer = { driver_alloc(&c->f.d, 16), 3, false };
+	uint8_t mac[6], own[6];
+
+	virtio_get_face(c->f.v, &face);
+	start(c, ALL_FEATURES);
+	get_mac(c, own);
+	memcpy(set + 2, other, 6);
+	assert_int_equal(command(c, 6, set, 8), VIRTIO_NET_OK);
+	set_pairs(c, 2, VIRTIO_NET_OK);
+	driver_add(&c->f.d, 6, &no_answer, 1);
+	driver_kick(&c->f.d, 6);
+	assert_true(driver_wait_status(&c->f.d, VIRTIO_NEEDS_RESET));
+	save(c, &b);
+	assert_int_equal(net_fixture_init(&there.f, 3, &face, NULL), 0);
+	assert_int_equal(load(&there.f, &b, NULL), 0);
+	assert_true(virtio_get_status(there.f.v) & VIRTIO_NEEDS_RESET);
+	get_mac(&there, mac);
+	assert_memory_equal(mac, other, 6);
+	virtio_set_status(there.f.v, 0);
+	get_mac(&there, mac);
+	assert_memory_equal(mac, own, 6);
+	assert_int_equal(there.f.active, 1);
+	assert_int_equal(there.f.offloads, 0);
+	buf_fini(&b);
+	net_fixture_fini(&there.f);
+}
+
 /* A value of section "net" that no healthy card has: bytes from its body's offset on. */
 static void refuses_state(void **state)
 {
@@ -613,6 +648,7 @@ int main(void)
 		NET_TEST(announces_itself),
 		NET_TEST(announces_itself_anew),
 		NET_TEST_3(moves),
+		NET_TEST_3(forgets_what_came_with_a_broken_card),
 		NET_TEST_3(refuses_state),
 		NET_TEST_3(refuses_what_it_cannot_be),
 	};
