@@ -27,7 +27,7 @@ struct worker {
 	int call_fd; /* an eventfd: calls are waiting */
 	pthread_mutex_t lock; /* the queue of calls and their `done` */
 	pthread_cond_t finished;
-	struct call *first, **end;
+	struct call *first; /* the queue: at most one for each thread that waits */
 };
 
 /* One event of the loop may stand for several calls, and a call that came with an earlier one has left its event behind. */
@@ -43,8 +43,6 @@ static void run_calls(void *opaque, int fd, uint32_t events)
 		struct call *c = w->first;
 
 		w->first = c->next;
-		if (!w->first)
-			w->end = &w->first;
 		pthread_mutex_unlock(&w->lock);
 		c->fn(c->opaque);
 		pthread_mutex_lock(&w->lock);
@@ -95,7 +93,6 @@ int worker_create(const char *name, struct worker **ret, struct err *err)
 	snprintf(w->name, sizeof(w->name), "%s", name);
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->finished, NULL);
-	w->end = &w->first;
 	w->call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rc = w->call_fd < 0 ? err_sys(err, -errno, "thread %s: eventfd", name) :
 			      loop_create(&w->loop, err);
@@ -138,6 +135,7 @@ struct loop *worker_loop(struct worker *w)
 void worker_call(struct worker *w, void (*fn)(void *opaque), void *opaque)
 {
 	struct call c = { .fn = fn, .opaque = opaque };
+	struct call **end = &w->first;
 	const uint64_t one = 1;
 	ssize_t n;
 
@@ -146,8 +144,9 @@ void worker_call(struct worker *w, void (*fn)(void *opaque), void *opaque)
 		return;
 	}
 	pthread_mutex_lock(&w->lock);
-	*w->end = &c;
-	w->end = &c.next;
+	while (*end)
+		end = &(*end)->next;
+	*end = &c;
 	n = write(w->call_fd, &one, sizeof(one));
 	(void)n; /* EAGAIN would mean that 2^64 - 2 calls are waiting */
 	while (!c.done)
