@@ -162,6 +162,23 @@ void virtio_again_in(struct virtio *v, unsigned int queue, uint64_t delay_ns);
 void virtio_set_config(struct virtio *v, unsigned int offset, const void *data,
 		       unsigned int len_bytes);
 
+/* 64 bits in two registers: half 0 is the low one, 1 the high one, and there are no others. */
+static inline uint32_t virtio_half(uint64_t v, uint32_t half)
+{
+	return half > 1 ? 0 : (uint32_t)(v >> 32 * half);
+}
+static inline uint64_t virtio_with_half(uint64_t v, uint32_t half, uint32_t value)
+{
+	switch (half) {
+	case 0:
+		return v >> 32 << 32 | value;
+	case 1:
+		return (uint64_t)value << 32 | (uint32_t)v;
+	default:
+		return v;
+	}
+}
+
 /* For transports; vCPU threads. Each takes the lock itself. */
 /* NULL: none from now on, which waits for an interrupt that is on its way. Not with a vCPU running. */
 void virtio_set_transport(struct virtio *v, const struct virtio_transport_ops *ops,

@@ -73,18 +73,6 @@ static void mmio_interrupt(void *transport, int queue)
 
 static const struct virtio_transport_ops transport_ops = { .interrupt = mmio_interrupt };
 
-static uint32_t half(uint64_t v, uint32_t sel)
-{
-	return sel > 1 ? 0 : (uint32_t)(v >> 32 * sel);
-}
-
-static uint64_t with_half(uint64_t old, uint32_t sel, uint32_t v)
-{
-	unsigned int shift = 32 * sel;
-
-	return (old & ~(0xffffffffull << shift)) | (uint64_t)v << shift;
-}
-
 /* Registers of the selected queue; zero when there is none. */
 static uint32_t read_queue(struct virtio_mmio *t, uint64_t reg)
 {
@@ -101,7 +89,7 @@ static uint32_t read_selected(struct virtio_mmio *t, uint64_t reg)
 {
 	switch (reg) {
 	case REG_DEVICE_FEATURES:
-		return half(virtio_get_features(t->v), t->device_features_sel);
+		return virtio_half(virtio_get_features(t->v), t->device_features_sel);
 	case REG_QUEUE_NUM_MAX:
 	case REG_QUEUE_READY:
 		return read_queue(t, reg);
@@ -155,15 +143,15 @@ static void write_queue(struct virtio_mmio *t, uint64_t reg, uint32_t v)
 		break;
 	case REG_QUEUE_DESC_LOW:
 	case REG_QUEUE_DESC_HIGH:
-		q.desc_gpa = with_half(q.desc_gpa, reg == REG_QUEUE_DESC_HIGH, v);
+		q.desc_gpa = virtio_with_half(q.desc_gpa, reg == REG_QUEUE_DESC_HIGH, v);
 		break;
 	case REG_QUEUE_DRIVER_LOW:
 	case REG_QUEUE_DRIVER_HIGH:
-		q.avail_gpa = with_half(q.avail_gpa, reg == REG_QUEUE_DRIVER_HIGH, v);
+		q.avail_gpa = virtio_with_half(q.avail_gpa, reg == REG_QUEUE_DRIVER_HIGH, v);
 		break;
 	case REG_QUEUE_DEVICE_LOW:
 	case REG_QUEUE_DEVICE_HIGH:
-		q.used_gpa = with_half(q.used_gpa, reg == REG_QUEUE_DEVICE_HIGH, v);
+		q.used_gpa = virtio_with_half(q.used_gpa, reg == REG_QUEUE_DEVICE_HIGH, v);
 		break;
 	default:
 		return;
@@ -182,9 +170,8 @@ static void write_selected(struct virtio_mmio *t, uint64_t reg, uint32_t v)
 		t->driver_features_sel = v;
 		break;
 	case REG_DRIVER_FEATURES:
-		if (t->driver_features_sel < 2)
-			virtio_set_driver_features(t->v, with_half(virtio_get_driver_features(t->v),
-								   t->driver_features_sel, v));
+		virtio_set_driver_features(t->v, virtio_with_half(virtio_get_driver_features(t->v),
+								  t->driver_features_sel, v));
 		break;
 	case REG_QUEUE_SEL:
 		t->queue_sel = v;

@@ -19,16 +19,6 @@ static unsigned int usable_vector(const struct virtio_pci *t, uint32_t value)
 	return value < pci_msix_count(t->pci) ? value : VIRTIO_MSI_NO_VECTOR;
 }
 
-static uint32_t half_of(uint64_t v, bool high)
-{
-	return (uint32_t)(high ? v >> 32 : v);
-}
-
-static uint64_t with_half(uint64_t v, bool high, uint32_t value)
-{
-	return high ? (uint64_t)value << 32 | (uint32_t)v : (v >> 32) << 32 | value;
-}
-
 /* The address that the 32-bit register at @offset holds a half of; NULL: none. The high half is the one with bit 2. */
 static uint64_t *address_at(struct virtio_queue_regs *regs, unsigned int offset)
 {
@@ -64,7 +54,7 @@ static uint32_t read_queue(struct virtio_pci *t, unsigned int offset)
 		return queue;
 	default:
 		address = address_at(&regs, offset);
-		return address ? half_of(*address, offset & 4) : 0;
+		return address ? virtio_half(*address, offset / 4 & 1) : 0;
 	}
 }
 
@@ -93,7 +83,7 @@ static void write_queue(struct virtio_pci *t, unsigned int offset, uint32_t valu
 		address = address_at(&regs, offset);
 		if (!address)
 			return;
-		*address = with_half(*address, offset & 4, value);
+		*address = virtio_with_half(*address, offset / 4 & 1, value);
 	}
 	virtio_set_queue(t->v, queue, &regs);
 }
@@ -105,33 +95,19 @@ static unsigned int width_at(unsigned int offset)
 	return offset >= VIRTIO_PCI_COMMON_MSIX && offset < VIRTIO_PCI_COMMON_Q_DESCLO ? 2 : 4;
 }
 
-static uint32_t read_features(uint64_t features, unsigned int select)
-{
-	return select < 2 ? half_of(features, select) : 0;
-}
-
-static void write_features(struct virtio_pci *t, uint32_t value)
-{
-	unsigned int select = atomic_load(&t->driver_feature_select);
-
-	if (select < 2)
-		virtio_set_driver_features(t->v, with_half(virtio_get_driver_features(t->v), select,
-							   value));
-}
-
 static uint32_t read_register(struct virtio_pci *t, unsigned int offset)
 {
 	switch (offset) {
 	case VIRTIO_PCI_COMMON_DFSELECT:
 		return atomic_load(&t->device_feature_select);
 	case VIRTIO_PCI_COMMON_DF:
-		return read_features(virtio_get_features(t->v),
-				     atomic_load(&t->device_feature_select));
+		return virtio_half(virtio_get_features(t->v),
+				   atomic_load(&t->device_feature_select));
 	case VIRTIO_PCI_COMMON_GFSELECT:
 		return atomic_load(&t->driver_feature_select);
 	case VIRTIO_PCI_COMMON_GF:
-		return read_features(virtio_get_driver_features(t->v),
-				     atomic_load(&t->driver_feature_select));
+		return virtio_half(virtio_get_driver_features(t->v),
+				   atomic_load(&t->driver_feature_select));
 	case VIRTIO_PCI_COMMON_MSIX:
 		return atomic_load(&t->config_vector);
 	case VIRTIO_PCI_COMMON_NUMQ:
@@ -165,7 +141,9 @@ static void write_register(struct virtio_pci *t, unsigned int offset, uint32_t v
 		atomic_store(&t->driver_feature_select, value);
 		break;
 	case VIRTIO_PCI_COMMON_GF:
-		write_features(t, value);
+		virtio_set_driver_features(
+			t->v, virtio_with_half(virtio_get_driver_features(t->v),
+					       atomic_load(&t->driver_feature_select), value));
 		break;
 	case VIRTIO_PCI_COMMON_MSIX:
 		atomic_store(&t->config_vector, usable_vector(t, value));
