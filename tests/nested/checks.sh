@@ -9,6 +9,8 @@
 step_limit_s=90
 # More words for vmm migrate.
 migrate_options=''
+# Where "vmm receive" runs and listens: words in front of its command, and an address there.
+move_in='' move_address=127.0.0.1
 failed=0
 
 ok() {
@@ -90,12 +92,14 @@ json() {
 move() {
 	from=$1 to=$2 port=$3 from_pid=$4 console=$5
 	shift 5
-	vmm receive --listen "127.0.0.1:$port" --name "$to" --console "$console" "$@" </dev/null >"/tmp/$to.out" 2>&1 &
+	# shellcheck disable=SC2086 # several words, or none
+	$move_in vmm receive --listen "$move_address:$port" --name "$to" --console "$console" "$@" \
+		</dev/null >"/tmp/$to.out" 2>&1 &
 	receiver=$!
 	tries=0
 	# Port 4444 is 115C in /proc/net/tcp; 0A is the state "listening".
 	hex=$(printf '%04X' "$port")
-	until grep -q "0100007F:$hex 00000000:0000 0A" /proc/net/tcp; do
+	until $move_in cat /proc/net/tcp | grep -q ":$hex 00000000:0000 0A"; do
 		tries=$((tries + 1))
 		if ! alive "$receiver" || [ "$tries" -gt 300 ]; then
 			bail "vmm receive listens on port $port"
@@ -103,7 +107,7 @@ move() {
 		sleep 0.2
 	done
 	# shellcheck disable=SC2086 # several words
-	vmm migrate "$from" --to "127.0.0.1:$port" --json $migrate_options >"/tmp/$from-$to.json" 2>"/tmp/$from-$to.out" &
+	vmm migrate "$from" --to "$move_address:$port" --json $migrate_options >"/tmp/$from-$to.json" 2>"/tmp/$from-$to.out" &
 	wait_end $step_limit_s $!
 	status=$?
 	if [ "$status" -ne 0 ]; then
