@@ -126,6 +126,10 @@ struct console_config {
 };
 int virtio_console_create(const struct virtio_common *common, const struct console_config *config,
 			  struct virtio **ret, struct err *err);
+/* The terminal of port 0 has this size now. Not on the worker. */
+void virtio_console_resize(struct virtio *v, uint16_t cols, uint16_t rows);
+/* "/dev/pts/3" for a port on a pty, else NULL. */
+const char *virtio_console_path(struct virtio *v, unsigned int port);
 
 /* Memory balloon (§5.5) with statistics, free-page reporting and free-page hints. */
 struct balloon_stats {
