@@ -195,8 +195,10 @@ int virtio_run_activate(struct virtio *v, struct err *err)
 		struct virtio_queue *q = &v->queue[i];
 		int rc;
 
-		if (!q->enabled)
+		if (!q->enabled) {
+			virtq_stop(&q->vq);
 			continue;
+		}
 		q->vq.indirect = virtio_has(v, VIRTIO_F_RING_INDIRECT_DESC);
 		q->vq.event_idx = virtio_has(v, VIRTIO_F_RING_EVENT_IDX);
 		rc = virtq_start(&q->vq, err);

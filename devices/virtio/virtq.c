@@ -101,6 +101,12 @@ int virtq_start(struct virtq *q, struct err *err)
 	return 0;
 }
 
+void virtq_stop(struct virtq *q)
+{
+	q->desc = q->avail = NULL;
+	q->used = NULL;
+}
+
 /* Descriptors that one pop still looks at. */
 struct walk {
 	struct virtq *q;
@@ -228,6 +234,8 @@ static int available(struct virtq *q, struct err *err)
 {
 	uint16_t n = (uint16_t)(q->avail_seen - q->avail_idx);
 
+	if (!q->avail)
+		return 0;
 	if (!n) {
 		q->avail_seen = ring_get_acquire(q->avail, RING_IDX);
 		n = (uint16_t)(q->avail_seen - q->avail_idx);
@@ -275,6 +283,8 @@ unsigned int virtq_pending(struct virtq *q)
 {
 	uint16_t n;
 
+	if (!q->avail)
+		return 0;
 	q->avail_seen = ring_get_acquire(q->avail, RING_IDX);
 	n = (uint16_t)(q->avail_seen - q->avail_idx);
 	return MIN(n, q->size);
@@ -284,16 +294,20 @@ void virtq_fill(struct virtq *q, uint16_t head, uint32_t written, unsigned int a
 {
 	uint32_t at = RING_ENTRIES + USED_ENTRY * ((q->used_idx + ahead) & (q->size - 1u));
 
+	if (!q->used)
+		return;
 	le32_put(q->used + at, head);
 	le32_put(q->used + at + 4, written);
 	gmem_mark_dirty(q->mem, q->used_gpa + at, USED_ENTRY);
 	/* A head that came over in a migration was not taken here. */
-	if (is_taken(q, head))
+	if (head < q->size && is_taken(q, head))
 		flip_taken(q, head);
 }
 
 void virtq_flush(struct virtq *q, unsigned int n)
 {
+	if (!q->used)
+		return;
 	q->used_idx = (uint16_t)(q->used_idx + n);
 	ring_put_release(q->used, RING_IDX, q->used_idx);
 	gmem_mark_dirty(q->mem, q->used_gpa + RING_IDX, 2);

@@ -48,6 +48,8 @@ struct virtq_chain {
 /* Checks size and addresses (alignment §2.7, all of each ring in guest memory) that the driver, or a source, has set, and begins at avail_idx and used_idx; the first virtq_wants_interrupt after
  * it says yes to whatever was pushed. -EINVAL with the ring named. */
 int virtq_start(struct virtq *q, struct err *err);
+/* As before the start, and as a zeroed one: nothing comes out, what is returned goes nowhere. A driver need not set up all queues. */
+void virtq_stop(struct virtq *q);
 /* Takes the next available chain: 1, 0 when there is none, -EBADMSG with what the driver did wrong: the device then needs a reset (§2.1.2). A buffer of length zero is left out.
  * The sum of a chain's lengths is below 4 GiB. At most `size` chains are out at a time. */
 int virtq_pop(struct virtq *q, struct virtq_chain *ret, struct err *err);

@@ -388,6 +388,26 @@ static void rings_must_be_in_memory(void **state)
 	}
 }
 
+/* Neither one that the driver never set up nor one that it gave up; a type may still hold heads of it. */
+static void a_stopped_queue_is_empty(void **state)
+{
+	struct fixture *f = *state;
+	struct driver_part p = part(f, 8, true);
+	struct virtq none = { 0 };
+
+	driver_add(&f->d, 0, &p, 1);
+	virtq_stop(&f->q);
+	assert_empty(f);
+	assert_int_equal(virtq_pending(&f->q), 0);
+	virtq_push(&f->q, 0, 8);
+	assert_int_equal(f->q.used_idx, 0);
+	assert_int_equal(driver_used(&f->d, 0), 0);
+	assert_false(virtq_wants_interrupt(&f->q));
+	assert_int_equal(virtq_pop(&none, &f->c, &f->err), 0);
+	virtq_push(&none, 77, 8);
+	assert_int_equal(none.used_idx, 0);
+}
+
 /* A push, and whether the driver wants to hear of it. */
 static bool push_one(struct fixture *f)
 {
@@ -570,6 +590,7 @@ int main(void)
 		TEST(nothing_of_zero_length),
 		TEST(indices_beyond_the_ring),
 		TEST(rings_must_be_in_memory),
+		TEST(a_stopped_queue_is_empty),
 		TEST(interrupts_by_flag),
 		TEST(interrupts_by_event),
 		TEST(notifications_by_flag),
