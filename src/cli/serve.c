@@ -20,6 +20,7 @@ struct serving {
 	struct loop *loop;
 	struct machine *machine;
 	struct control_server *server;
+	bool ending; /* somebody wants the process to end: no reboot comes in between */
 };
 
 static void on_signal(void *opaque, int fd, uint32_t events)
@@ -33,6 +34,8 @@ static void on_signal(void *opaque, int fd, uint32_t events)
 		return;
 	if (machine_stop(s->machine, info.ssi_signo == SIGINT ? "interrupted" : "terminated", &err))
 		log_line(LOG_WARN, "%s", err.msg);
+	else
+		s->ending = true;
 }
 
 static void on_end(void *opaque, int fd, uint32_t events)
@@ -138,7 +141,7 @@ int cli_serve(const struct vm_options *o, bool receive)
 	if (!rc) {
 		do
 			rc = serve_once(&s, o, receive, &again, &err);
-		while (again); /* the guest rebooted: the same machine from the start */
+		while (again && !s.ending); /* the guest rebooted: the same machine from the start */
 	}
 	if (rc < 0) {
 		log_line(LOG_ERROR, "%s", err.msg);

@@ -36,6 +36,19 @@ static int create_net(const struct machine_device *dev, const struct virtio_comm
 	return virtio_net_create(common, &c, ret, err);
 }
 
+static int create_console(const struct machine_device *ports, unsigned int nports,
+			  const struct virtio_common *common, struct virtio **ret, struct err *err)
+{
+	struct console_config c = { .nports = nports };
+
+	for (unsigned int i = 0; i < nports; i++)
+		c.port[i] = (struct console_port){
+			.spec = ports[i].local,
+			.name = ports[i].label[0] ? ports[i].label : NULL,
+		};
+	return virtio_console_create(common, &c, ret, err);
+}
+
 static int create_balloon(const struct machine_device *dev, const struct virtio_common *common,
 			  struct virtio **ret, struct err *err)
 {
@@ -56,11 +69,12 @@ int device_create(const struct machine_device *dev, unsigned int n,
 		return create_blk(dev, common, ncpus, ret, err);
 	case MACHINE_NET:
 		return create_net(dev, common, ret, err);
+	case MACHINE_CONSOLE:
+		return create_console(dev, n, common, ret, err);
 	case MACHINE_BALLOON:
 		return create_balloon(dev, common, ret, err);
 	case MACHINE_RNG:
 		return virtio_rng_create(common, ret, err);
-	case MACHINE_CONSOLE:
 	case MACHINE_VSOCK:
 	case MACHINE_DEVICE_KINDS:
 		break;

@@ -4,11 +4,12 @@
 
 import fcntl
 import os
+import platform
 import struct
 import subprocess
 import sys
 
-from vmmtest import Skip, check, main
+from vmmtest import Skip, Vm, check, main, wait_for
 
 F_OFD_SETLK = 37
 IMAGE_BYTES = 4 << 20
@@ -167,6 +168,35 @@ def test_pause_and_resume(world):
     check(destination.state() == "paused", destination.state())
     check(world.vmm("resume", "b")[0] == 0, destination.log())
     destination.verify()
+
+
+def resetting_kernel(world):
+    """A PVH image that writes 1 to the reset register: entered in 32-bit mode, at 1 MiB."""
+    code = bytes.fromhex("66ba0106b001eef4ebfd")  # mov dx, 0x601; mov al, 1; out dx, al; hlt; jmp to the hlt
+    note = struct.pack("<III4sI", 4, 4, 18, b"Xen\0", 0x100000)
+    offset = 64 + 2 * 56
+    elf = struct.pack("<4sBBBB8xHHIQQQIHHHHHH", b"\x7fELF", 2, 1, 1, 0, 2, 62, 1, 0x100000, 64, 0, 0, 64, 56, 2, 0, 0, 0)
+    elf += struct.pack("<IIQQQQQQ", 1, 5, offset, 0x100000, 0x100000, len(code), len(code), 1)
+    elf += struct.pack("<IIQQQQQQ", 4, 4, offset + len(code), 0, 0, len(note), len(note), 4)
+    path = os.path.join(world.directory, "reset.elf")
+    with open(path, "wb") as file:
+        file.write(elf + code + note)
+    return path
+
+
+def test_reset(world):
+    """The guest resets again and again: each time the VM is built anew, with its locks."""
+    if platform.machine() != "x86_64":
+        raise Skip("the image is x86_64's")
+    disk = image(world, "disk")
+    vm = Vm(world, "a", ["run", "--mem", "16M", "--kernel", resetting_kernel(world), "--disk", disk, "--rng", "--balloon"])
+    wait_for(lambda: vm.log().count("stopped: guest asked for a reset") >= 5, "five resets")
+    check(vm.process.poll() is None, vm.log())
+    check("error" not in vm.log(), vm.log())
+    vm.process.terminate()
+    check(vm.wait_end() == 0, vm.log())
+    vm = world.run("b", extra=("--disk", disk), **QUIET)
+    vm.verify()
 
 
 def test_balloon_command(world):
