@@ -8,7 +8,7 @@
 #include "base/err.h"
 
 /*
- * The main thread's event loop (epoll, level-triggered): descriptors that become ready, nothing else. One thread runs it and, once it runs, is
+ * An event loop (epoll, level-triggered): descriptors that become ready, nothing else. One thread runs it (main, a worker) and, once it runs, is
  * the only one to add and delete; loop_stop is the one call allowed from other threads and from signal handlers.
  */
 struct loop;
