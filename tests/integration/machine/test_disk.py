@@ -124,9 +124,9 @@ def test_wrong_sector_is_found(world):
 def faults_found(world, transport):
     path = make_image(world)
     vm = world.run(cpus=1, cmdline=f"{LOAD} virtio-faults blk=MIX",
-                   extra=("--transport", transport, "--disk", f"{path},id=d", "--rng"))
+                   extra=("--transport", transport, "--disk", f"{path},id=d", "--rng", "--balloon"))
     devices = [match.groups() for match in FAULTS.finditer(vm.read_console())]
-    check(sorted(device for device, _, _, _ in devices) == ["blk", "rng"], f"{devices}: {vm.read_console()}")
+    check(sorted(device for device, _, _, _ in devices) == ["balloon", "blk", "rng"], f"{devices}: {vm.read_console()}")
     for device, kind, tried, bad in devices:
         check(kind == transport and int(tried) > 20 and bad == "0", f"{device} on {kind}: {tried} tried, {bad} bad")
     # The same device then serves a load, and the VM moves.
