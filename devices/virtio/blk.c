@@ -49,12 +49,11 @@ struct blk {
 	bool durable; /* no FLUSH: what is answered is on the medium (§5.2.6.2) */
 	bool limited;
 	struct rate rate;
-	struct blk_request *
-		pool; /* free ones; the last used is the first to be used again, so that few are ever touched */
-	struct blk_request *requests; /* DISK_MAX_IO */
+	struct blk_request *requests; /* DISK_MAX_IO; beyond @ntouched they cost no memory yet */
+	unsigned int ntouched;
+	struct blk_request *pool; /* those that are free, the last used first */
 	unsigned int nactive;
-	unsigned int
-		generation; /* of activations: what was begun before a reset is not returned after it */
+	unsigned int generation; /* what was begun before a reset is not returned after it */
 	uint32_t starved; /* queues that found the pool empty */
 	uint32_t returned; /* queues that have used buffers and were not signalled */
 	char serial[BLK_ID_BYTES + 1];
@@ -66,6 +65,14 @@ static void put_request(struct blk *b, struct blk_request *r)
 {
 	r->next = b->pool;
 	b->pool = r;
+}
+
+/* The request that is used next, which stays in the pool, or NULL when all are under way. */
+static struct blk_request *next_request(struct blk *b)
+{
+	if (!b->pool && b->ntouched < DISK_MAX_IO)
+		put_request(b, &b->requests[b->ntouched++]);
+	return b->pool;
 }
 
 /* Back to the driver; @written: filled from the start of the room in front of the status. The used length counts to the first byte that was not written (§2.7.8). */
@@ -176,7 +183,7 @@ static bool within_limit(struct blk *b, const struct blk_request *r)
 static bool serve_one(struct blk *b, unsigned int queue)
 {
 	struct virtio_queue *q = &b->v.queue[queue];
-	struct blk_request *r = b->pool;
+	struct blk_request *r = next_request(b);
 	struct err err = { 0 };
 	int rc;
 
@@ -448,16 +455,6 @@ static int check_config(const struct blk_config *config, const char *serial, str
 	return 0;
 }
 
-static int make_pool(struct blk *b)
-{
-	b->requests = calloc(DISK_MAX_IO, sizeof(*b->requests));
-	if (!b->requests)
-		return -ENOMEM;
-	for (unsigned int i = DISK_MAX_IO; i--;)
-		put_request(b, &b->requests[i]);
-	return 0;
-}
-
 struct start_call {
 	struct blk *b;
 	const char *path;
@@ -531,7 +528,9 @@ int virtio_blk_create(const struct virtio_common *common, const struct blk_confi
 	if (rc)
 		return rc;
 	b = calloc(1, sizeof(*b));
-	if (!b || make_pool(b)) {
+	if (b)
+		b->requests = calloc(DISK_MAX_IO, sizeof(*b->requests));
+	if (!b || !b->requests) {
 		free(b);
 		return err_set(err, -ENOMEM, "--disk %s: out of memory", config->path);
 	}
