@@ -3,6 +3,7 @@
 #include "virtio_echo.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -184,6 +185,62 @@ static void reset_waits_for_requests(void **state)
 	assert_int_equal(f->e.activations, 2);
 }
 
+/* Its requests never finish; after the deadline of a reset they are forgotten. */
+static void reset_of_a_stuck_device_ends(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t a;
+
+	assert_true(driver_start(&f->d, ALL_FEATURES, QUEUE_SIZE));
+	hold(f, 2);
+	f->e.obstinate = true;
+	virtio_set_status(&f->e.v, 0);
+	assert_int_equal(virtio_get_status(&f->e.v), 0);
+	assert_int_equal(f->e.resets, 1);
+	assert_int_equal(f->e.nheld, 0);
+	assert_true(driver_start(&f->d, ALL_FEATURES, QUEUE_SIZE));
+	a = offer(f, QUEUE_ECHO, "alive");
+	driver_kick(&f->d, QUEUE_ECHO);
+	assert_answer(f, a, "alive");
+}
+
+#define NTIMES 300
+
+static void *start_again_and_again(void *opaque)
+{
+	struct fixture *f = opaque;
+
+	for (unsigned int i = 0; i < NTIMES; i++) {
+		f->d.next_gpa = DRIVER_RAM_GPA;
+		if (!driver_start(&f->d, ALL_FEATURES, QUEUE_SIZE))
+			return f;
+		virtio_kick(&f->e.v, QUEUE_ECHO);
+	}
+	return NULL;
+}
+
+/* A vCPU that resets and starts the device, and the machine that pauses it, meet on the worker and nowhere else. */
+static void resets_and_pauses_do_not_block_each_other(void **state)
+{
+	struct fixture *f = *state;
+	pthread_t vcpu;
+	void *failed;
+	uint64_t a;
+
+	assert_int_equal(pthread_create(&vcpu, NULL, start_again_and_again, f), 0);
+	for (unsigned int i = 0; i < NTIMES; i++) {
+		assert_int_equal(virtio_pause(&f->e.v, UINT64_MAX, NULL), 0);
+		virtio_set_config(&f->e.v, 0, i % 2 ? "A" : "B", 1);
+		virtio_resume(&f->e.v);
+	}
+	pthread_join(vcpu, &failed);
+	assert_null(failed);
+	assert_int_equal(f->e.activations, NTIMES);
+	a = offer(f, QUEUE_ECHO, "in the end");
+	driver_kick(&f->d, QUEUE_ECHO);
+	assert_answer(f, a, "in the end");
+}
+
 struct counted {
 	uint64_t notifications, interrupts, broken;
 };
@@ -308,6 +365,8 @@ int main(void)
 		TEST(pause_drains),
 		TEST(pause_that_fails_goes_on),
 		TEST(reset_waits_for_requests),
+		TEST(reset_of_a_stuck_device_ends),
+		TEST(resets_and_pauses_do_not_block_each_other),
 		TEST(counts),
 		TEST(configuration_is_the_types),
 		TEST(ownership_is_the_types),
