@@ -139,9 +139,10 @@ int cli_serve(const struct vm_options *o, bool receive)
 	if (!rc)
 		rc = loop_add(s.loop, signal_fd, EPOLLIN, on_signal, &s);
 	if (!rc) {
+		/* The guest rebooted: the same machine from the start. */
 		do
 			rc = serve_once(&s, o, receive, &again, &err);
-		while (again && !s.ending); /* the guest rebooted: the same machine from the start */
+		while (again && !s.ending);
 	}
 	if (rc < 0) {
 		log_line(LOG_ERROR, "%s", err.msg);
