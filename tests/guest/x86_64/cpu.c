@@ -9,14 +9,11 @@
 #define LAPIC_SPURIOUS 0x0f0
 #define LAPIC_ICR 0x300
 #define LAPIC_LVT_TIMER 0x320
-#define LAPIC_LVT_LINT0 0x350
 #define LAPIC_TIMER_COUNT 0x380
 #define LAPIC_TIMER_NOW 0x390
 #define LAPIC_TIMER_DIVIDE 0x3e0
 
-#define LAPIC_MASKED 0x10000
 #define LAPIC_PERIODIC 0x20000
-#define LAPIC_EXTINT 0x700
 #define LAPIC_DIVIDE_BY_1 0xb
 
 #define ICR_ALL_BUT_SELF 0xc0000
@@ -128,8 +125,6 @@ static uint64_t khz_from_lapic(void)
 
 void cpu_init_clock(uint64_t given_khz)
 {
-	/* The 8259 reaches the BSP through LINT0. */
-	lapic_write(LAPIC_LVT_LINT0, LAPIC_EXTINT);
 	tsc_khz = given_khz;
 	clock_source = "arg";
 	if (!tsc_khz) {

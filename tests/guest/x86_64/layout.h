@@ -51,6 +51,9 @@
 #define UART_PORT 0x3f8
 #define LAPIC_PA 0xfee00000
 #define LAPIC_EOI 0xb0
+#define LAPIC_LVT_LINT0 0x350
+#define LAPIC_MASKED 0x10000
+#define LAPIC_EXTINT 0x700
 
 /* Where vmm has PCI's configuration space, and virtio devices on MMIO; QEMU's microvm has those at the second place. */
 #define VIRTIO_ECAM_PA 0xe0000000u

@@ -26,7 +26,13 @@ static void init_pic(void)
 
 void uart_init(void)
 {
+	/*
+	 * The 8259 reaches the BSP through LINT0. Its first command word opens all lines while its vectors are still what they were, so that
+	 * an interrupt that is waiting would come as some exception.
+	 */
+	mmio_write32(LAPIC_PA + LAPIC_LVT_LINT0, LAPIC_MASKED);
 	init_pic();
+	mmio_write32(LAPIC_PA + LAPIC_LVT_LINT0, LAPIC_EXTINT);
 	outb(UART_PORT + UART_LCR, UART_LCR_8N1);
 	outb(UART_PORT + UART_FCR, UART_FCR_ENABLE);
 	outb(UART_PORT + UART_MCR, UART_MCR_READY);
