@@ -73,7 +73,7 @@ def _rings(arguments, results):
 COLUMNS = [("requests/s", "per_s", 0), ("MB/s", "mb_per_s", 0), ("longest us", "longest_us", 0),
            ("kicks/request", "kicks_per_request", 3), ("exits/request", "exits_per_request", 3),
            ("device CPU us/request", "device_us_per_request", 2),
-           ("vCPU us/request", "vcpu_us_per_request", 2)]
+           ("vCPU us/request", "vcpu_us_per_request", 2), ("anonymous MB", "anonymous_mb", 2)]
 
 
 def _tables(arguments, results):

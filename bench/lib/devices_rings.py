@@ -7,6 +7,7 @@ import re
 import shutil
 
 import exits
+import extras
 import guest
 from process import CpuMeter, Process, RunError, Console, now
 import qemu
@@ -105,6 +106,7 @@ def run(arm, case, tools, quick):
             qmp = qemu.Qmp(process, path)
         record = _measure(Console(process), process, qmp, name)
         record["mb_per_s"] = record["per_s"] * case.size_kib * 1024 / 1e6
+        record.update(extras.memory_of(process.pid, MEM >> 10))
         record["total_s"] = now() - process.started
         return record
     except RunError as e:

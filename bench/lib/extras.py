@@ -68,12 +68,16 @@ def beside_ram(mappings, ram_kib):
             "ram_mapping_kib": ram[0], "ram_mapping_found_by": "size" if len(exact) == 1 else "contents"}
 
 
+def memory_of(pid, ram_kib):
+    return beside_ram(_mappings(pid), ram_kib)
+
+
 def memory_run(arm, tools):
     process = Process(_argv(arm, tools), os.path.join(tools.scratch, "extra.log"), _env(tools))
     try:
         guest.wait_ready(Console(process))
         time.sleep(MEMORY_SETTLE_S)
-        return {"result": "completed"} | beside_ram(_mappings(process.pid), MEM >> 10)
+        return {"result": "completed"} | memory_of(process.pid, MEM >> 10)
     finally:
         process.end()
 
