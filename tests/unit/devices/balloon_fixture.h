@@ -11,6 +11,7 @@
 /* A driver in front of a balloon. Memory from AREA_GPA on, which rings and buffers leave alone, is full of 'x'. */
 #define PAGE GMEM_PAGE_SIZE
 #define AREA_GPA (DRIVER_RAM_GPA + (2u << 20))
+#define AREA_PAGE ((AREA_GPA - DRIVER_RAM_GPA) / PAGE)
 #define AREA_PAGES 512u
 #define ALL_FEATURES UINT64_MAX
 

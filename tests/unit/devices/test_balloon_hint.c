@@ -27,8 +27,6 @@ static void name(struct balloon_fixture *f, uint64_t gpa, uint32_t len_bytes)
 	assert_int_equal(written, 0);
 }
 
-#define AREA_PAGE ((AREA_GPA - DRIVER_RAM_GPA) / PAGE)
-
 /* What is taken out of all pages. */
 static uint64_t take(struct balloon_fixture *f, struct bitmap *ret)
 {
