@@ -14,6 +14,8 @@ from vmmtest import Skip, Vm, check, main, wait_for
 F_OFD_SETLK = 37
 IMAGE_BYTES = 4 << 20
 QUIET = {"cmdline": "ws=1M rate=1000", "cpus": 1}
+# Nothing here is about time: a busy host shall not keep a VM from moving.
+PATIENT = ("--max-downtime", "30s")
 
 
 def image(world, name, size=IMAGE_BYTES):
@@ -48,7 +50,7 @@ def attempt(world, *arguments):
 
 def fails_to_move(world, source, destination, *messages):
     """A migration that the destination refuses: the report."""
-    status, out, err = world.vmm("migrate", source.name, "--to", destination.address, "--json")
+    status, out, err = world.vmm("migrate", source.name, "--to", destination.address, "--json", *PATIENT)
     check(status == 1, f"{status}: {out}{err}")
     for message in messages:
         check(message in err, f"\"{err}\" does not say {message}")
@@ -64,14 +66,14 @@ def moves(world, transport):
     check(before == [("blk", "root", transport, first), ("blk", "data", transport, first + 1),
                      ("balloon", "balloon0", transport, first + 2), ("rng", "rng0", transport, first + 3)], f"{before}")
     destination = world.receive(extra=("--disk", f"{image(world, 'copy')},id=data"))
-    world.migrate(source, destination)
+    world.migrate(source, destination, *PATIENT)
     check(shape(destination) == before, f"{shape(destination)}")
     local = {d["id"]: d["local"] for d in destination.api("GET", "vm.info")[1]["devices"]}
     check(local == {"root": disk, "data": os.path.join(world.directory, "copy"), "balloon0": "", "rng0": ""}, f"{local}")
     check("has it open" in attempt(world, "--disk", disk), "the disk's lock did not come along")
     # And back, with what the destination knows of it.
     third = world.receive("c")
-    world.migrate(destination, third)
+    world.migrate(destination, third, *PATIENT)
     check(shape(third) == before, f"{shape(third)}")
     third.verify()
 
@@ -88,7 +90,7 @@ def test_without_devices(world):
     source = world.run(**QUIET)
     check(shape(source) == [], f"{shape(source)}")
     destination = world.receive()
-    world.migrate(source, destination)
+    world.migrate(source, destination, *PATIENT)
     check(shape(destination) == [], f"{shape(destination)}")
     destination.verify()
 
@@ -105,7 +107,7 @@ def test_refused_before_memory_moves(world):
         check(report["rounds"] == 0 and source.state() == "running", f"{report}")
     fails_to_move(world, source, world.receive("m", extra=("--mapped-only",)), "--mapped-only", "\"root\"", disk)
     destination = world.receive(extra=("--mapped-only", "--disk", f"{disk},id=root"))
-    world.migrate(source, destination)
+    world.migrate(source, destination, *PATIENT)
     destination.verify()
 
 
@@ -134,7 +136,7 @@ def test_destination_cannot_take_the_disk(world):
     check(source.state() == "running", source.state())
     check("has it open" in attempt(world, "--disk", disk), "the source has lost its lock")
     destination = world.receive("c", extra=("--disk", f"{copy},id=root"))
-    world.migrate(source, destination)
+    world.migrate(source, destination, *PATIENT)
     destination.verify()
 
 
@@ -154,7 +156,7 @@ def test_disk_is_lost_in_between(world):
     check("has it open" in attempt(world, "--disk", disk), "the lock was not taken back")
     lock.close()
     destination = world.receive("c", extra=("--disk", f"{copy},id=root"))
-    world.migrate(source, destination)
+    world.migrate(source, destination, *PATIENT)
     destination.verify()
 
 
@@ -164,7 +166,7 @@ def test_pause_and_resume(world):
         check(world.vmm("pause", "a")[0] == 0 and world.vmm("resume", "a")[0] == 0, source.log())
     check(world.vmm("pause", "a")[0] == 0, source.log())
     destination = world.receive()
-    world.migrate(source, destination)
+    world.migrate(source, destination, *PATIENT)
     check(destination.state() == "paused", destination.state())
     check(world.vmm("resume", "b")[0] == 0, destination.log())
     destination.verify()
@@ -208,7 +210,7 @@ def test_balloon_command(world):
     status, _, err = world.vmm("balloon", "a", "--size", "1G")
     check(status == 1 and err.count("\n") == 1, f"{status}: {err}")
     destination = world.receive()
-    world.migrate(vm, destination)
+    world.migrate(vm, destination, *PATIENT)
     check(destination.api("GET", "vm.balloon")[1]["target_bytes"] == 8 << 20, "the size did not come along")
     destination.verify()
 
@@ -240,10 +242,10 @@ def test_network_moves(world):
         fails_to_move(world, source, world.receive("x", extra=("--net", "tap=vtnone,id=lan")), "device \"lan\"", "vtnone")
         fails_to_move(world, source, world.receive("y"), "device \"lan\"", here)
         destination = world.receive(extra=("--net", f"tap={there},id=lan"))
-        world.migrate(source, destination)
+        world.migrate(source, destination, *PATIENT)
         check(shape(destination) == [("net", "lan", "pci", 1)], f"{shape(destination)}")
         back = world.receive("c", extra=("--net", f"tap={here},id=lan"))
-        world.migrate(destination, back)
+        world.migrate(destination, back, *PATIENT)
         back.verify()
 
 
