@@ -32,7 +32,7 @@ void genid_destroy(struct genid *g)
 	free(g);
 }
 
-int genid_renew(struct genid *g, struct err *err)
+int genid_renew(struct genid *g, bool tell, struct err *err)
 {
 	uint8_t id[GENID_BYTES];
 	int r;
@@ -42,6 +42,8 @@ int genid_renew(struct genid *g, struct err *err)
 	r = gmem_write(g->mem, g->gpa, id, sizeof(id));
 	if (r < 0)
 		return err_sys(err, r, "generation ID");
+	if (!tell)
+		return 0;
 	/* The guest takes an edge. */
 	g->changed.set(g->changed.opaque, g->changed.gsi, true);
 	g->changed.set(g->changed.opaque, g->changed.gsi, false);

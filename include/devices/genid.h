@@ -2,6 +2,7 @@
 #ifndef DEVICES_GENID_H
 #define DEVICES_GENID_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -20,9 +21,9 @@ int genid_create(struct gmem *mem, uint64_t gpa, const struct irq_pin *changed, 
 		 struct err *err);
 void genid_destroy(struct genid *g);
 /*
- * A new id from getrandom(2), and tells the guest. To be called for a VM that boots, and for one that was restored as a copy of another that may live on: when its whole state is there and
- * before its vCPUs run. Never for one that has moved. No vCPU runs.
+ * A new id from getrandom(2). For a VM that boots, without @tell: nobody waits for it, and on x86 an edge would stay latched in the PIC, which delivers it as vector 6 as soon as the kernel lets
+ * interrupts in. With @tell for one that was restored as a copy of another that may live on: when its whole state is there and before its vCPUs run. Never for one that has moved. No vCPU runs.
  */
-int genid_renew(struct genid *g, struct err *err);
+int genid_renew(struct genid *g, bool tell, struct err *err);
 
 #endif

@@ -195,5 +195,5 @@ int machine_boot(struct machine *m, struct err *err)
 		b.cmdline = cmdline;
 	}
 	rc = vm_boot(m->vm, &b, err);
-	return !rc && m->genid ? genid_renew(m->genid, err) : rc;
+	return !rc && m->genid ? genid_renew(m->genid, false, err) : rc;
 }

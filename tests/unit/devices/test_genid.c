@@ -69,13 +69,17 @@ static void each_renewal_is_another_id(void **state)
 	assert_int_equal(genid_create(f->mem, GPA, &f->pin, &g, NULL), 0);
 	assert_int_equal(gmem_read(f->mem, GPA, first, GENID_BYTES), 0);
 	assert_memory_equal(first, zero, GENID_BYTES); /* creating one changes nothing */
-	assert_int_equal(genid_renew(g, NULL), 0);
+	assert_int_equal(genid_renew(g, true, NULL), 0);
 	assert_int_equal(gmem_read(f->mem, GPA, first, GENID_BYTES), 0);
 	assert_memory_not_equal(first, zero, GENID_BYTES);
 	assert_int_equal(f->nedges, 1);
 	assert_false(f->level);
 	assert_memory_equal(f->id_at_edge, first, GENID_BYTES); /* there when the guest is told */
-	assert_int_equal(genid_renew(g, NULL), 0);
+	assert_int_equal(genid_renew(g, false, NULL), 0); /* at boot nobody is */
+	assert_int_equal(gmem_read(f->mem, GPA, second, GENID_BYTES), 0);
+	assert_memory_not_equal(first, second, GENID_BYTES);
+	assert_int_equal(f->nedges, 1);
+	assert_int_equal(genid_renew(g, true, NULL), 0);
 	assert_int_equal(gmem_read(f->mem, GPA, second, GENID_BYTES), 0);
 	assert_memory_not_equal(first, second, GENID_BYTES);
 	assert_int_equal(f->nedges, 2);
@@ -107,7 +111,7 @@ static void shows_in_the_dirty_log(void **state)
 	f->mem->host_log = &f->mem->host_log_store;
 	assert_int_equal(genid_create(f->mem, GPA, &f->pin, &g, NULL), 0);
 	assert_int_equal(bitmap_count(f->mem->host_log), 0);
-	assert_int_equal(genid_renew(g, NULL), 0);
+	assert_int_equal(genid_renew(g, true, NULL), 0);
 	assert_int_equal(bitmap_count(f->mem->host_log), 1);
 	assert_true(bitmap_test(f->mem->host_log, GPA / GMEM_PAGE_SIZE));
 	genid_destroy(g);
