@@ -183,11 +183,27 @@ class Ctl(unittest.TestCase):
 
     def test_help(self):
         commands = [line.split()[0] for line in self.ctl("--help").splitlines() if line.startswith("  ")]
-        self.assertEqual(commands, ["migrate", "dirtyrate", "list", "status", "pause", "resume", "stop", "events"])
+        self.assertEqual(commands, ["migrate", "dirtyrate", "list", "status", "pause", "resume", "stop", "balloon", "events"])
         for command in commands:
             text = self.ctl(command, "--help")
             self.assertTrue(text.startswith("usage: vmm " + command))
             self.assertLessEqual(max(map(len, text.splitlines())), 100)
+
+    # ---- balloon and devices ----
+
+    def test_balloon(self):
+        self.runtime.start("a")
+        self.assertEqual(self.ctl("balloon"), "asked      0 B\ngiven      0 B\nreported   0 B\n")
+        self.assertEqual(self.ctl("balloon", "a", "--size", "1G"), "")
+        self.assertEqual(json.loads(self.ctl("balloon", "--json"))["target_bytes"], 1 << 30)
+        self.assertIn("total      2 GiB\n", self.ctl("balloon"))
+        self.assertIn("--size: expected a size", self.ctl("balloon", "--size", "much", status=2))
+
+    def test_devices(self):
+        self.runtime.start("a")
+        self.assertIn("\ndevices    disk0: blk /d.img, pci slot 1\n", self.ctl("status"))
+        rows = [line.split() for line in self.ctl("status", "--counters").splitlines()]
+        self.assertIn(["disk0.requests", "5"], rows)
 
     # ---- dirtyrate ----
 
