@@ -154,7 +154,8 @@ int echo_teardown(void **state)
 	virtio_destroy(NULL);
 	assert_true(f->e.destroyed);
 	assert_int_equal(f->e.stops, 1);
-	assert_true(f->e.resets >= f->e.activations); /* and one for state that was loaded at rest */
+	/* And one for state that was loaded at rest. */
+	assert_true(f->e.resets >= f->e.activations);
 	assert_int_equal(f->e.ons, f->e.offs);
 	driver_fini(&f->d);
 	return 0;
