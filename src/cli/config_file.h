@@ -20,9 +20,9 @@ int config_file_load(const char *path, struct vm_options *o, struct err *err);
 /* The same from a text that outlives @o; @name is for messages. */
 int config_text_load(const char *name, const char *text, struct vm_options *o, struct err *err);
 
-/* For what is found wrong later: whether the file sets @key ("memory.size"), and its place put in front of @err, whose code it returns. */
+/* For what is found wrong later: whether the file sets @key ("memory.size"), and the place of @path, such a key, put in front of @err, whose code it returns. */
 bool config_file_has(const json_t *root, const char *key);
-int config_file_place(const char *name, const char *text, const char *key, struct err *err);
+int config_file_place(const char *name, const char *text, const char *path, struct err *err);
 /* Takes "--OPTION: " away from the front of the message. */
 void config_file_strip(struct err *err, const char *option);
 

@@ -68,8 +68,8 @@ static const struct shape_field stats_fields[] = {
 json_t *balloon_json(const struct balloon_stats *s)
 {
 	json_t *o = json_pack("{s:I, s:I, s:I}", "target_bytes",
-			      (json_int_t)(s->target_pages * GMEM_PAGE_SIZE), "actual_bytes",
-			      (json_int_t)(s->actual_pages * GMEM_PAGE_SIZE), "reported_bytes",
+			      (json_int_t)s->target_pages * GMEM_PAGE_SIZE, "actual_bytes",
+			      (json_int_t)s->actual_pages * GMEM_PAGE_SIZE, "reported_bytes",
 			      (json_int_t)MIN(s->reported_bytes, (uint64_t)INT64_MAX));
 	json_t *guest =
 		s->known ? shape_encode(stats_fields, ARRAY_LEN(stats_fields), s) : json_null();
