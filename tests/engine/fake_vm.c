@@ -453,3 +453,33 @@ void assert_one_owner(const struct attempt *a, struct fake_source *s, struct fak
 		assert_same_memory(s, d);
 	}
 }
+
+int fixture_set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return -1;
+	attempt_defaults(&f->a);
+	*state = f;
+	return 0;
+}
+
+int fixture_tear_down(void **state)
+{
+	struct fixture *f = *state;
+
+	fake_destination_fini(&f->d);
+	fake_source_fini(&f->s);
+	free(f);
+	return 0;
+}
+
+void fixture_attempt(struct fixture *f)
+{
+	struct transport *x, *y;
+
+	transport_pair(&x, &y);
+	attempt_run(&f->a, &f->s, &f->d, x, y);
+	assert_one_owner(&f->a, &f->s, &f->d);
+}

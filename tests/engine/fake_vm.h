@@ -96,4 +96,15 @@ void transport_pair(struct transport **ret_a, struct transport **ret_b);
  * left out: those are the source's or zero. */
 void assert_one_owner(const struct attempt *a, struct fake_source *s, struct fake_destination *d);
 
+/* What a test of one source and one destination begins with: defaults, and VMs that are yet to be made. cmocka's set-up and tear-down for it. */
+struct fixture {
+	struct fake_source s;
+	struct fake_destination d;
+	struct attempt a;
+};
+int fixture_set_up(void **state);
+int fixture_tear_down(void **state);
+/* One attempt over a socket pair, after which exactly one side has the VM. */
+void fixture_attempt(struct fixture *f);
+
 #endif

@@ -13,47 +13,10 @@
 
 /* The real sender and receiver over a socket pair, with VMs that are only memory. */
 
-/* What each test begins with: defaults, and a source whose writer is yet to be started by begin. */
-struct fixture {
-	struct fake_source s;
-	struct fake_destination d;
-	struct attempt a;
-};
-
-static int set_up(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	if (!f)
-		return -1;
-	attempt_defaults(&f->a);
-	*state = f;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	struct fixture *f = *state;
-
-	fake_destination_fini(&f->d);
-	fake_source_fini(&f->s);
-	free(f);
-	return 0;
-}
-
-static void attempt(struct fixture *f)
-{
-	struct transport *x, *y;
-
-	transport_pair(&x, &y);
-	attempt_run(&f->a, &f->s, &f->d, x, y);
-	assert_one_owner(&f->a, &f->s, &f->d);
-}
-
 static void move_once(struct fixture *f, unsigned int hot_pages)
 {
 	fake_source_init(&f->s, hot_pages);
-	attempt(f);
+	fixture_attempt(f);
 }
 
 static void test_idle(void **state)
@@ -79,8 +42,8 @@ static void test_writer(void **state)
 	for (unsigned int i = 1; i < 20; i++) {
 		assert_int_equal(f->a.send_rc, 0);
 		assert_true(f->a.report.nrounds >= 2);
-		tear_down(state);
-		set_up(state);
+		fixture_tear_down(state);
+		fixture_set_up(state);
 		f = *state;
 		move_once(f, 1u << (i % 11));
 	}
@@ -116,7 +79,7 @@ static void test_exits_unknown_are_no_zero(void **state)
 
 	fake_source_init(&f->s, 16);
 	f->s.no_exit_counts = true;
-	attempt(f);
+	fixture_attempt(f);
 	assert_int_equal(f->a.send_rc, 0);
 	assert_false(f->a.report.exits.exits_known || f->a.report.exits.faults_known);
 	assert_false(f->a.report.round[0].exits.exits_known);
@@ -175,7 +138,7 @@ static void test_cancel_at_the_last_moment(void **state)
 
 	fake_source_init(&f->s, 16);
 	f->s.cancel_at_commit = true;
-	attempt(f);
+	fixture_attempt(f);
 	assert_int_equal(f->a.send_rc, -ECANCELED);
 	assert_int_equal(f->a.report.result, MIG_CANCELLED);
 	assert_true(f->d.loaded);
@@ -186,7 +149,7 @@ static void test_cancel_at_the_last_moment(void **state)
 	fake_destination_fini(&f->d);
 	f->s.cancel_at_commit = false;
 	attempt_defaults(&f->a);
-	attempt(f);
+	fixture_attempt(f);
 	assert_int_equal(f->a.send_rc, 0);
 }
 
@@ -196,7 +159,7 @@ static void test_cancel_early(void **state)
 
 	fake_source_init(&f->s, 16);
 	atomic_store(&f->s.cancel, true);
-	attempt(f);
+	fixture_attempt(f);
 	assert_int_equal(f->a.send_rc, -ECANCELED);
 	assert_int_equal(f->a.report.nrounds, 0);
 }
@@ -207,7 +170,7 @@ static void test_save_fails(void **state)
 
 	fake_source_init(&f->s, 16);
 	f->s.fail_save = true;
-	attempt(f);
+	fixture_attempt(f);
 	assert_int_equal(f->a.send_rc, -EIO);
 	assert_int_equal(f->a.report.nrounds, 0); /* the trial finds it before any memory moves */
 	assert_non_null(strstr(f->a.receive_err.msg, "cannot save"));
@@ -266,19 +229,28 @@ static void test_many_rounds(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_idle, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_writer, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_exits_are_reported, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_exits_unknown_are_no_zero, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_compressed, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_refused_before_memory, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_refused_state, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_refused_after_commit, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_cancel_at_the_last_moment, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_cancel_early, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_save_fails, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_many_rounds, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_timeout_within_round, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_idle, fixture_set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(test_writer, fixture_set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(test_exits_are_reported, fixture_set_up,
+						fixture_tear_down),
+		cmocka_unit_test_setup_teardown(test_exits_unknown_are_no_zero, fixture_set_up,
+						fixture_tear_down),
+		cmocka_unit_test_setup_teardown(test_compressed, fixture_set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(test_refused_before_memory, fixture_set_up,
+						fixture_tear_down),
+		cmocka_unit_test_setup_teardown(test_refused_state, fixture_set_up,
+						fixture_tear_down),
+		cmocka_unit_test_setup_teardown(test_refused_after_commit, fixture_set_up,
+						fixture_tear_down),
+		cmocka_unit_test_setup_teardown(test_cancel_at_the_last_moment, fixture_set_up,
+						fixture_tear_down),
+		cmocka_unit_test_setup_teardown(test_cancel_early, fixture_set_up,
+						fixture_tear_down),
+		cmocka_unit_test_setup_teardown(test_save_fails, fixture_set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(test_many_rounds, fixture_set_up,
+						fixture_tear_down),
+		cmocka_unit_test_setup_teardown(test_timeout_within_round, fixture_set_up,
+						fixture_tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

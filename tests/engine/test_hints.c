@@ -16,42 +16,16 @@ _Static_assert(FAKE_PAGES > 2 * CHUNK && FAKE_PAGES % 3 == 2, "built with other 
 /* Every third page holds noise, from page 2 on; those before it are zero. */
 #define NOISE_PAGES (FAKE_PAGES / 3)
 
-struct fixture {
-	struct fake_source s;
-	struct fake_destination d;
-	struct attempt a;
-};
-
 static int set_up(void **state)
 {
-	struct fixture *f = calloc(1, sizeof(*f));
+	struct fixture *f;
 
-	if (!f)
+	if (fixture_set_up(state))
 		return -1;
-	attempt_defaults(&f->a);
+	f = *state;
 	fake_source_init(&f->s, 0);
 	fake_source_offer_free(&f->s);
-	*state = f;
 	return 0;
-}
-
-static int tear_down(void **state)
-{
-	struct fixture *f = *state;
-
-	fake_destination_fini(&f->d);
-	fake_source_fini(&f->s);
-	free(f);
-	return 0;
-}
-
-static void move(struct fixture *f)
-{
-	struct transport *x, *y;
-
-	transport_pair(&x, &y);
-	attempt_run(&f->a, &f->s, &f->d, x, y);
-	assert_one_owner(&f->a, &f->s, &f->d);
 }
 
 static bool same(const struct fixture *f, uint64_t page)
@@ -77,7 +51,7 @@ static void test_left_out(void **state)
 	const struct fake_free *g = &f->s.free;
 
 	f->s.free.play = name_a_third;
-	move(f);
+	fixture_attempt(f);
 	assert_int_equal(f->a.send_rc, 0);
 	assert_int_equal(f->a.report.free_pages, 9000);
 	assert_int_equal(f->a.report.round[0].free_pages, 9000);
@@ -115,7 +89,7 @@ static void test_written_after_named(void **state)
 	struct fixture *f = *state;
 
 	f->s.free.play = name_and_write;
-	move(f);
+	fixture_attempt(f);
 	assert_int_equal(f->a.send_rc, 0);
 	assert_int_equal(f->a.report.free_pages, FAKE_PAGES);
 	assert_int_equal(f->a.report.round[0].pages + f->a.report.round[0].zero_pages, 0);
@@ -139,7 +113,7 @@ static void test_written_by_a_device(void **state)
 	struct fixture *f = *state;
 
 	f->s.free.play = name_and_have_written;
-	move(f);
+	fixture_attempt(f);
 	assert_int_equal(f->a.send_rc, 0);
 	assert_int_equal(f->a.report.free_pages, 1);
 	assert_true(same(f, CHUNK + 77));
@@ -160,7 +134,7 @@ static void test_named_too_late(void **state)
 	struct fixture *f = *state;
 
 	f->s.free.play = name_too_late;
-	move(f);
+	fixture_attempt(f);
 	assert_int_equal(f->a.send_rc, 0);
 	assert_int_equal(f->a.report.free_pages, 0);
 	assert_int_equal(f->a.received.pages, NOISE_PAGES + 1);
@@ -182,7 +156,7 @@ static void test_names_what_it_uses(void **state)
 	fake_source_init(&f->s, 256);
 	fake_source_offer_free(&f->s);
 	f->s.free.play = name_everything;
-	move(f);
+	fixture_attempt(f);
 	assert_int_equal(f->a.send_rc, 0);
 	assert_int_equal(f->a.report.free_pages, FAKE_PAGES);
 	assert_true(f->d.running);
@@ -193,7 +167,7 @@ static void test_cannot_be_asked(void **state)
 	struct fixture *f = *state;
 
 	bitmap_fini(&f->s.free.named);
-	move(f);
+	fixture_attempt(f);
 	assert_int_equal(f->a.send_rc, 0);
 	assert_string_equal(f->a.report.free_reason, "fake: no balloon");
 	assert_int_equal(f->a.report.free_pages, 0);
@@ -210,7 +184,7 @@ static void test_again_after_a_failure(void **state)
 
 	f->s.free.play = name_a_third;
 	f->d.fail_load = true;
-	move(f);
+	fixture_attempt(f);
 	assert_int_equal(f->a.send_rc, -EREMOTEIO);
 	assert_int_equal(f->a.report.free_pages, 9000);
 	assert_int_equal(f->s.free.ended, 1);
@@ -219,7 +193,7 @@ static void test_again_after_a_failure(void **state)
 	fake_destination_fini(&f->d);
 	attempt_defaults(&f->a);
 	f->s.free.play = NULL;
-	move(f);
+	fixture_attempt(f);
 	assert_int_equal(f->a.send_rc, 0);
 	assert_int_equal(f->a.report.free_pages, 0);
 	assert_int_equal(f->a.received.pages, NOISE_PAGES);
@@ -237,7 +211,7 @@ static void test_cancelled_in_the_first_round(void **state)
 	struct fixture *f = *state;
 
 	f->s.free.play = cancel_it;
-	move(f);
+	fixture_attempt(f);
 	assert_int_equal(f->a.send_rc, -ECANCELED);
 	assert_int_equal(f->s.free.stopped, 1);
 	assert_int_equal(f->s.free.ended, 1);
@@ -249,7 +223,7 @@ static void test_cancelled_before_it_is_asked(void **state)
 	struct fixture *f = *state;
 
 	atomic_store(&f->s.cancel, true);
-	move(f);
+	fixture_attempt(f);
 	assert_int_equal(f->a.send_rc, -ECANCELED);
 	assert_int_equal(f->s.free.asked, 0);
 	assert_int_equal(f->s.free.ended, f->s.free.begun);
@@ -258,17 +232,20 @@ static void test_cancelled_before_it_is_asked(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_left_out, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_written_after_named, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_written_by_a_device, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_named_too_late, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_names_what_it_uses, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_cannot_be_asked, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_again_after_a_failure, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_left_out, set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(test_written_after_named, set_up,
+						fixture_tear_down),
+		cmocka_unit_test_setup_teardown(test_written_by_a_device, set_up,
+						fixture_tear_down),
+		cmocka_unit_test_setup_teardown(test_named_too_late, set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(test_names_what_it_uses, set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(test_cannot_be_asked, set_up, fixture_tear_down),
+		cmocka_unit_test_setup_teardown(test_again_after_a_failure, set_up,
+						fixture_tear_down),
 		cmocka_unit_test_setup_teardown(test_cancelled_in_the_first_round, set_up,
-						tear_down),
+						fixture_tear_down),
 		cmocka_unit_test_setup_teardown(test_cancelled_before_it_is_asked, set_up,
-						tear_down),
+						fixture_tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -123,19 +123,8 @@ static bool add_request(struct reader *in, unsigned int queue, unsigned int npar
 
 static void move(void)
 {
-	struct state_entry entries[2];
-	struct buf first = { 0 }, second = { 0 };
-	unsigned int n = virtio_state_entries(driver.v, 1, entries);
-
-	if (virtio_pause(driver.v, UINT64_MAX, NULL) || state_save_all(entries, n, &first, NULL) ||
-	    state_load_all(entries, n, first.data, first.len_bytes, NULL) ||
-	    state_save_all(entries, n, &second, NULL) || first.len_bytes != second.len_bytes ||
-	    memcmp(first.data, second.data, first.len_bytes))
+	if (!driver_move(&driver))
 		__builtin_trap();
-	virtio_resume(driver.v);
-	virtio_arrived(driver.v);
-	buf_fini(&first);
-	buf_fini(&second);
 }
 
 static bool one_step(struct reader *in)

@@ -457,3 +457,22 @@ bool driver_wait_count(atomic_uint *counter, unsigned int n)
 
 	return wait_until(has_count, NULL, &c);
 }
+
+bool driver_move(struct driver *d)
+{
+	struct state_entry entries[2];
+	struct buf first = { 0 }, second = { 0 };
+	unsigned int n = virtio_state_entries(d->v, 1, entries);
+	bool same = !virtio_pause(d->v, UINT64_MAX, NULL) &&
+		    !state_save_all(entries, n, &first, NULL) &&
+		    !state_load_all(entries, n, first.data, first.len_bytes, NULL) &&
+		    !state_save_all(entries, n, &second, NULL) &&
+		    first.len_bytes == second.len_bytes &&
+		    !memcmp(first.data, second.data, first.len_bytes);
+
+	virtio_resume(d->v);
+	virtio_arrived(d->v);
+	buf_fini(&first);
+	buf_fini(&second);
+	return same;
+}

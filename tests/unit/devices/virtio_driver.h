@@ -114,4 +114,7 @@ void driver_raw_desc(struct driver *d, uint64_t table_gpa, uint16_t index, uint6
 void driver_raw_offer(struct driver *d, unsigned int queue, uint16_t head);
 void driver_raw_avail_idx(struct driver *d, unsigned int queue, uint16_t idx);
 
+/* The device is paused, saved, restored from that, saved again and resumed: whether both states are the same. */
+bool driver_move(struct driver *d);
+
 #endif
