@@ -44,8 +44,10 @@ quote() {
 # Nothing that follows could succeed: show what there is and leave.
 bail() {
 	not_ok "$*"
-	for file in /tmp/*.log /tmp/*.out /tmp/*.json; do
-		[ -s "$file" ] && quote "$file"
+	# The newest, which say why: many moves leave hundreds.
+	# shellcheck disable=SC2012 # names of our own
+	ls -t /tmp/*.log /tmp/*.out /tmp/*.json 2>/dev/null | head -n 12 | while read -r file; do
+		[ ! -s "$file" ] || quote "$file"
 	done
 	note 'stopped early'
 	exit 1
