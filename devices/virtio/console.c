@@ -384,10 +384,3 @@ int virtio_console_create(const struct virtio_common *common, const struct conso
 	*ret = &c->v;
 	return 0;
 }
-
-const char *virtio_console_path(struct virtio *v, unsigned int port)
-{
-	const struct console *c = v->self;
-
-	return port < c->nports ? tty_path(c->port[port].tty) : NULL;
-}

@@ -25,7 +25,7 @@ struct virtio;
 
 /* What the guest saw of a device and must see again on the other side of a migration (CONFIG section "device", docs/spec/state.md §4). */
 struct virtio_face {
-	const char *kind; /* "blk", "net", "console", "rng", "balloon", "vsock" */
+	const char *kind; /* "blk", "net", "console", "rng", "balloon" */
 	uint64_t features; /* offered */
 	unsigned int nqueues;
 	unsigned int queue_size; /* the largest that is offered */
@@ -128,8 +128,6 @@ int virtio_console_create(const struct virtio_common *common, const struct conso
 			  struct virtio **ret, struct err *err);
 /* The terminal of port 0 has this size now. Not on the worker. */
 void virtio_console_resize(struct virtio *v, uint16_t cols, uint16_t rows);
-/* "/dev/pts/3" for a port on a pty, else NULL. */
-const char *virtio_console_path(struct virtio *v, unsigned int port);
 
 /* Memory balloon (§5.5) with statistics, free-page reporting and free-page hints. */
 struct balloon_stats {
@@ -158,13 +156,5 @@ uint64_t virtio_balloon_hint_take(struct virtio *v, uint64_t first, uint64_t n,
 				  struct bitmap *pages);
 void virtio_balloon_hint_stop(struct virtio *v);
 void virtio_balloon_hint_end(struct virtio *v);
-
-/* Socket (§5.10): guest's connections to host CID 2, port P, go to the unix socket "PATH_P"; the host connects to PATH and writes "CONNECT P\n". */
-struct vsock_config {
-	uint64_t cid; /* 3 .. 2^32 - 2 */
-	const char *path;
-};
-int virtio_vsock_create(const struct virtio_common *common, const struct vsock_config *config,
-			struct virtio **ret, struct err *err);
 
 #endif
