@@ -146,5 +146,7 @@ bool machine_wants_reboot(struct machine *m);
 int machine_config_check(const struct machine_config *config, struct err *err);
 /* Names of VMs and devices: letters, digits, '.', '_' and '-', not starting with '.' or '-'. */
 bool machine_name_is_valid(const char *name);
+/* Text that is shown to people: nothing in it moves their terminal's cursor. */
+bool machine_text_is_plain(const char *s);
 
 #endif

@@ -20,6 +20,14 @@ bool machine_name_is_valid(const char *name)
 	       name[0] != '-';
 }
 
+bool machine_text_is_plain(const char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			return false;
+	return true;
+}
+
 static int check_name(const char *name, struct err *err)
 {
 	if (!machine_name_is_valid(name))

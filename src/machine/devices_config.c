@@ -76,14 +76,6 @@ static bool is_id(const char *id)
 	return machine_name_is_valid(id) && strlen(id) <= VIRTIO_ID_MAX;
 }
 
-static bool is_text(const char *s)
-{
-	for (; *s; s++)
-		if ((unsigned char)*s < 0x20 || *s == 0x7f)
-			return false;
-	return true;
-}
-
 static int check_kind(const struct machine_device *dev, struct err *err)
 {
 	const char *option = kinds[dev->kind].option;
@@ -141,7 +133,7 @@ static int check_one(const struct machine_devices *d, unsigned int i, struct err
 	if (kinds[dev->kind].local && !dev->local[0])
 		return err_set(err, -EINVAL, "--%s: %s: the name on this host is missing", option,
 			       dev->id);
-	if (!is_text(dev->local) || !is_text(dev->label))
+	if (!machine_text_is_plain(dev->local) || !machine_text_is_plain(dev->label))
 		return err_set(err, -EINVAL, "--%s: %s: control characters in a name", option,
 			       dev->id);
 	return check_kind(dev, err);
@@ -177,7 +169,7 @@ int machine_devices_check_map(const struct machine_devices *map, struct err *err
 		if (find(map, dev->id, i))
 			return err_set(err, -EINVAL, "--%s: id: \"%s\" stands twice", option,
 				       dev->id);
-		if (!dev->local[0] || !is_text(dev->local))
+		if (!dev->local[0] || !machine_text_is_plain(dev->local))
 			return err_set(err, -EINVAL, "--%s: %s: no name on this host", option,
 				       dev->id);
 		if (dev->kind == MACHINE_CONSOLE) {

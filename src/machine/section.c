@@ -7,15 +7,6 @@
 #include "internal.h"
 
 /* The `machine` section (docs/spec/state.md): what the destination must know before it can build the VM. */
-/* It is shown to people: nothing in it may move their terminal's cursor. */
-static bool is_text(const uint8_t *s)
-{
-	for (; *s; s++)
-		if (*s < 0x20 || *s == 0x7f)
-			return false;
-	return true;
-}
-
 static int check(const void *image, struct err *err)
 {
 	const struct machine_section *s = image;
@@ -24,7 +15,8 @@ static int check(const void *image, struct err *err)
 	if (!memchr(s->name, 0, sizeof(s->name)) ||
 	    !memchr(s->kernel_name, 0, sizeof(s->kernel_name)))
 		return err_set(err, -EBADMSG, "machine: a name is not terminated");
-	if (!is_text(s->name) || !is_text(s->kernel_name))
+	if (!machine_text_is_plain((const char *)s->name) ||
+	    !machine_text_is_plain((const char *)s->kernel_name))
 		return err_set(err, -EBADMSG, "machine: a name holds control characters");
 	if (!s->nregions || s->nregions > GMEM_MAX_REGIONS)
 		return err_set(err, -EBADMSG, "machine: %u memory regions, expected 1 to %d",
