@@ -3,9 +3,7 @@
  * Block device (virtio 1.2 §5.2) over a raw image. Requests go from the queues to the disk's io_uring in batches and come back in any order; guest memory is read and written by the
  * kernel, in place. One pool of requests serves all queues.
  */
-#include <endian.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_ids.h>
 #include <stddef.h>
@@ -15,6 +13,7 @@
 #include <sys/epoll.h>
 
 #include "base/clock.h"
+#include "blk_face.h"
 #include "blk_request.h"
 #include "core.h"
 #include "devices/backend/disk.h"
@@ -22,11 +21,7 @@
 
 #define QUEUE_SIZE 256u
 #define DEFAULT_MAX_QUEUES 8u
-#define MAX_SEGMENT_BYTES (1u << 20)
 #define PCI_CLASS_STORAGE 0x018000u /* mass storage, other */
-/* Without secure erase, which stands behind it in newer headers. */
-#define CONFIG_BYTES 60u
-_Static_assert(offsetof(struct virtio_blk_config, unused1) + 3 == CONFIG_BYTES, "§5.2.4");
 
 struct blk_request {
 	struct disk_io io;
@@ -365,82 +360,6 @@ static const struct virtio_type blk_type = {
 	.state = &blk_state,
 };
 
-/* Configuration layout (§5.2.4). */
-static void make_config(const struct disk_geometry *g, unsigned int nqueues,
-			struct virtio_blk_config *ret)
-{
-	uint32_t physical_blocks = g->physical_bytes / g->block_bytes;
-	uint32_t physical_sectors = g->physical_bytes / DISK_SECTOR_BYTES;
-
-	*ret = (struct virtio_blk_config){
-		.capacity = htole64(g->bytes / DISK_SECTOR_BYTES),
-		.size_max = htole32(MAX_SEGMENT_BYTES),
-		.seg_max = htole32(VIRTQ_MAX_SEGS - 2), /* header and status */
-		.blk_size = htole32(g->block_bytes),
-		.physical_block_exp = (uint8_t)__builtin_ctz(physical_blocks),
-		.min_io_size = htole16((uint16_t)physical_blocks),
-		.opt_io_size = htole32(g->optimal_bytes / g->block_bytes),
-		.num_queues = htole16((uint16_t)nqueues),
-		.max_discard_sectors = htole32(BLK_MAX_DISCARD_SECTORS),
-		.max_discard_seg = htole32(1),
-		.discard_sector_alignment = htole32(physical_sectors),
-		.max_write_zeroes_sectors = htole32(BLK_MAX_ZEROES_SECTORS),
-		.max_write_zeroes_seg = htole32(1),
-		.write_zeroes_may_unmap = 1,
-	};
-}
-
-static uint64_t features_of(bool readonly, unsigned int nqueues)
-{
-	uint64_t f = 1ULL << VIRTIO_BLK_F_SIZE_MAX | 1ULL << VIRTIO_BLK_F_SEG_MAX |
-		     1ULL << VIRTIO_BLK_F_BLK_SIZE | 1ULL << VIRTIO_BLK_F_TOPOLOGY |
-		     1ULL << VIRTIO_BLK_F_FLUSH;
-
-	if (readonly)
-		f |= 1ULL << VIRTIO_BLK_F_RO;
-	else
-		f |= 1ULL << VIRTIO_BLK_F_DISCARD | 1ULL << VIRTIO_BLK_F_WRITE_ZEROES;
-	if (nqueues > 1)
-		f |= 1ULL << VIRTIO_BLK_F_MQ;
-	return f;
-}
-
-/* The source's configuration, if the image here can stand behind it. What it says of block sizes is advice to the driver and stays what the driver has read. */
-static int adopt_face(const struct blk_config *config, const struct virtio_face *face,
-		      const struct disk_geometry *g, struct virtio_blk_config *ret, struct err *err)
-{
-	bool readonly = face->features >> VIRTIO_BLK_F_RO & 1;
-	struct virtio_blk_config c = { 0 };
-	uint64_t sectors;
-
-	if (face->config_bytes != CONFIG_BYTES)
-		return err_set(err, -EOPNOTSUPP,
-			       "--disk %s: the source's has a configuration of %u bytes, not %u",
-			       config->path, face->config_bytes, CONFIG_BYTES);
-	memcpy(&c, face->config, CONFIG_BYTES);
-	sectors = le64toh(c.capacity);
-	if (sectors != g->bytes / DISK_SECTOR_BYTES)
-		return err_set(err, -EINVAL,
-			       "--disk %s: has %" PRIu64 " sectors, the source's has %" PRIu64,
-			       config->path, g->bytes / DISK_SECTOR_BYTES, sectors);
-	if (readonly != config->readonly)
-		return err_set(err, -EINVAL, "--disk %s: the source's is %s, this one is not",
-			       config->path, readonly ? "read-only" : "writable");
-	if (le32toh(c.seg_max) > VIRTQ_MAX_SEGS - 2)
-		return err_set(err, -EOPNOTSUPP,
-			       "--disk %s: the source's takes %u segments, here %u are possible",
-			       config->path, le32toh(c.seg_max), VIRTQ_MAX_SEGS - 2);
-	if (le32toh(c.max_discard_sectors) > BLK_MAX_DISCARD_SECTORS ||
-	    le32toh(c.max_write_zeroes_sectors) > BLK_MAX_ZEROES_SECTORS ||
-	    le32toh(c.max_discard_seg) > 1 || le32toh(c.max_write_zeroes_seg) > 1)
-		return err_set(
-			err, -EOPNOTSUPP,
-			"--disk %s: the source's discards more at once than is possible here",
-			config->path);
-	*ret = c;
-	return 0;
-}
-
 static int check_config(const struct blk_config *config, const char *serial, struct err *err)
 {
 	for (; *serial; serial++) {
@@ -486,17 +405,17 @@ static int init_device(struct blk *b, const struct virtio_common *common,
 	struct virtio_init init = {
 		.type = &blk_type,
 		.self = b,
-		.features = features_of(config->readonly, nqueues),
+		.features = blk_features(config->readonly, nqueues),
 		.nqueues = nqueues,
 		.queue_size = common->face ? (uint16_t)common->face->queue_size : QUEUE_SIZE,
 		.config = &wire,
-		.config_bytes = CONFIG_BYTES,
+		.config_bytes = BLK_CONFIG_BYTES,
 	};
 	int rc = 0;
 
-	make_config(g, nqueues, &wire);
+	blk_make_config(g, nqueues, &wire);
 	if (common->face)
-		rc = adopt_face(config, common->face, g, &wire, err);
+		rc = blk_adopt_face(config, common->face, g, &wire, err);
 	if (rc)
 		return rc;
 	rc = virtio_init(&b->v, common, &init, err);
