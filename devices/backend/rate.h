@@ -16,6 +16,11 @@ struct rate {
 };
 
 void rate_init(struct rate *r, const struct rate_limit *limit, uint64_t now_ns);
+/* False: there is no limit, and no need for the time. */
+static inline bool rate_limits(const struct rate *r)
+{
+	return r->limit.ops_per_s || r->limit.bytes_per_s;
+}
 /* True: taken. False: nothing was, and @ret_wait_ns says when to ask again. */
 bool rate_take(struct rate *r, uint64_t bytes, uint64_t now_ns, uint64_t *ret_wait_ns);
 

@@ -42,7 +42,6 @@ struct blk {
 	bool watched; /* the disk's descriptor is in the worker's loop */
 	struct blk_rules rules;
 	bool durable; /* no FLUSH: what is answered is on the medium (§5.2.6.2) */
-	bool limited;
 	struct rate rate;
 	struct blk_request *requests; /* DISK_MAX_IO; beyond @ntouched they cost no memory yet */
 	unsigned int ntouched;
@@ -167,7 +166,8 @@ static bool within_limit(struct blk *b, const struct blk_request *r)
 {
 	uint64_t wait_ns;
 
-	if (!b->limited || rate_take(&b->rate, r->plan.len_bytes, clock_mono_ns(), &wait_ns))
+	if (!rate_limits(&b->rate) ||
+	    rate_take(&b->rate, r->plan.len_bytes, clock_mono_ns(), &wait_ns))
 		return true;
 	b->counts.throttled++;
 	virtio_again_in(&b->v, r->queue, wait_ns);
@@ -454,7 +454,6 @@ int virtio_blk_create(const struct virtio_common *common, const struct blk_confi
 		return err_set(err, -ENOMEM, "--disk %s: out of memory", config->path);
 	}
 	snprintf(b->serial, sizeof(b->serial), "%s", serial);
-	b->limited = config->limit.ops_per_s || config->limit.bytes_per_s;
 	rate_init(&b->rate, &config->limit, clock_mono_ns());
 	rc = disk_create(&disk_config, !common->face, &b->disk, err);
 	if (!rc)

@@ -38,14 +38,8 @@ bool net_gate_open(struct net *n, struct net_gate *g, unsigned int queue)
 
 void net_gate_pass(struct net_gate *g, uint64_t bytes)
 {
-	g->owes = g->limited;
+	g->owes = rate_limits(&g->rate);
 	g->owed_bytes = bytes;
-}
-
-static void gate_init(struct net_gate *g, const struct rate_limit *limit)
-{
-	g->limited = limit->ops_per_s || limit->bytes_per_s;
-	rate_init(&g->rate, limit, clock_mono_ns());
 }
 
 /* The interface. */
@@ -335,6 +329,7 @@ static int net_init(struct net *n, const struct virtio_common *common, const str
 		.config = plan->config,
 		.config_bytes = NET_CONFIG_BYTES,
 	};
+	uint64_t now_ns = clock_mono_ns();
 
 	n->max_pairs = plan->npairs;
 	n->npairs = 1;
@@ -346,8 +341,8 @@ static int net_init(struct net *n, const struct virtio_common *common, const str
 
 		p->net = n;
 		p->index = i;
-		gate_init(&p->rx.gate, limit);
-		gate_init(&p->tx.gate, limit);
+		rate_init(&p->rx.gate.rate, limit, now_ns);
+		rate_init(&p->tx.gate.rate, limit, now_ns);
 		if (net_rx_init(&p->rx))
 			return err_set(err, -ENOMEM, "out of memory");
 	}

@@ -28,7 +28,6 @@
 /* A limit in one direction of one queue pair. What a frame takes is known once it has gone through, so the next one waits for it. */
 struct net_gate {
 	struct rate rate;
-	bool limited;
 	bool owes;
 	uint64_t owed_bytes;
 };

@@ -512,7 +512,6 @@ static void limits_the_rate(void **state)
 	for (unsigned int i = 0; i < 2; i++) {
 		struct net_gate *g = i ? &n->pair[0].tx.gate : &n->pair[0].rx.gate;
 
-		g->limited = true;
 		rate_init(&g->rate, &limit, clock_mono_ns());
 	}
 	start(c, MERGEABLE);
@@ -532,8 +531,7 @@ static void limits_the_rate(void **state)
 	assert_int_equal(c->f.v->queue[TX].vq.avail_idx, 2);
 	assert_int_equal(c->f.v->queue[RX].vq.avail_idx, 2);
 	/* Debts are forgiven: all goes on where it was. */
-	n->pair[0].tx.gate.owes = n->pair[0].tx.gate.limited = false;
-	n->pair[0].rx.gate.owes = n->pair[0].rx.gate.limited = false;
+	n->pair[0].tx.gate = n->pair[0].rx.gate = (struct net_gate){ 0 };
 	virtio_resume(c->f.v);
 	for (uint8_t i = 2; i < 5; i++) {
 		expect_sent(c, 1000, i);
