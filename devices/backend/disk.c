@@ -20,6 +20,8 @@
 #define FILE_PHYSICAL_BYTES \
 	4096u /* file systems allocate no less, and the page cache is made of these */
 #define MAX_BLOCK_BYTES 65536u
+#define UNCLAIM_TRIES 1000u
+#define UNCLAIM_STEP_US 200u
 
 static int open_path(const struct disk *d, bool for_use, bool direct, struct err *err)
 {
@@ -222,13 +224,35 @@ int disk_create(const struct disk_config *config, bool own, struct disk **ret, s
 	return 0;
 }
 
+/*
+ * The kernel's own reference of the last requests to an open file goes away some moments after they were answered (io_uring gives it back outside of the calling thread), and with it the
+ * claim that O_EXCL made. Who is told that the device is free now must find it so; somebody else's claim is not waited for for long.
+ */
+static void await_unclaimed(const struct disk *d)
+{
+	for (unsigned int i = 0; i < UNCLAIM_TRIES; i++) {
+		int fd = open(d->path, O_RDONLY | O_CLOEXEC | O_EXCL);
+
+		if (fd < 0 && errno == EBUSY) {
+			usleep(UNCLAIM_STEP_US);
+			continue;
+		}
+		fd_close(&fd);
+		return;
+	}
+}
+
 static void close_image(struct disk *d)
 {
+	bool claimed = d->fd >= 0 && d->block_device && !d->readonly && !d->shared;
+
 	/* At once, whoever else may still hold the open file for a moment. */
 	if (d->fd >= 0 && !d->shared)
 		disk_unlock(d->fd);
 	fd_close(&d->buffered_fd);
 	fd_close(&d->fd);
+	if (claimed)
+		await_unclaimed(d);
 }
 
 void disk_destroy(struct disk *d)
