@@ -174,6 +174,11 @@ for part in $parts; do
 	kvm) test_programs integration ;;
 	machine) machine_tests ;;
 	guest) builtin_guest ;;
+	devices)
+		# shellcheck source=tests/nested/arm64-devices.sh
+		. /arm64-devices.sh
+		devices
+		;;
 	linux) linux ;;
 	esac
 	note "$part after $(host_uptime_s) s"
