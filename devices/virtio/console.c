@@ -181,6 +181,13 @@ void virtio_console_resize(struct virtio *v, uint16_t cols, uint16_t rows)
 	worker_call(v->worker, resize_now, &r);
 }
 
+const char *virtio_console_pty(const struct virtio *v, unsigned int port)
+{
+	const struct console *c = v->self;
+
+	return port < c->nports ? tty_path(c->port[port].tty) : NULL;
+}
+
 /* The screen is this host's now. */
 static void arrived(void *self)
 {

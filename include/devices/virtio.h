@@ -126,6 +126,8 @@ struct console_config {
 };
 int virtio_console_create(const struct virtio_common *common, const struct console_config *config,
 			  struct virtio **ret, struct err *err);
+/* Where a port on a pty leads, "/dev/pts/3"; NULL: elsewhere. Lives as long as the device. Any thread. */
+const char *virtio_console_pty(const struct virtio *v, unsigned int port);
 /* The terminal of port 0 has this size now. Not on the worker. */
 void virtio_console_resize(struct virtio *v, uint16_t cols, uint16_t rows);
 

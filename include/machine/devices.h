@@ -82,6 +82,16 @@ struct machine_device_info {
 int machine_device_info(struct machine *m, unsigned int index, struct machine_device_info *ret,
 			void (*fn)(void *opaque, const char *name, uint64_t value), void *opaque);
 
+/* A port of a console: the guest's name for it ("": a console) and where it leads, a pty by its path, else as it was asked for. */
+struct machine_port_info {
+	char id[VIRTIO_ID_MAX + 1];
+	char name[MACHINE_LABEL_MAX + 1];
+	char local[MACHINE_LOCAL_MAX + 1];
+};
+/* Port @port, from 0 on, of device @index. -ENOENT beyond the last, and for a device that is no console. */
+int machine_device_port(struct machine *m, unsigned int index, unsigned int port,
+			struct machine_port_info *ret);
+
 /* The balloon. -EOPNOTSUPP: there is none; -EINVAL: more than the guest has; -EBUSY where the state does not allow it. */
 int machine_balloon_resize(struct machine *m, uint64_t bytes, struct err *err);
 int machine_balloon_stats(struct machine *m, struct balloon_stats *ret, struct err *err);

@@ -17,6 +17,33 @@ static const struct shape_field device_fields[] = {
 };
 _Static_assert(sizeof(unsigned int) == sizeof(uint32_t), "slot is encoded as 32 bits");
 
+#define PORT(json_name, member)                                      \
+	{                                                            \
+		.name = (json_name), .kind = SHAPE_CHARS,            \
+		.offset = offsetof(struct machine_port_info, member) \
+	}
+static const struct shape_field port_fields[] = {
+	PORT("id", id),
+	PORT("name", name),
+	PORT("local", local),
+};
+
+/* Empty for what is no console. */
+static json_t *ports_json(struct machine *m, unsigned int device)
+{
+	json_t *list = json_array();
+	struct machine_port_info info;
+
+	for (unsigned int i = 0; list && !machine_device_port(m, device, i, &info); i++) {
+		if (json_array_append_new(
+			    list, shape_encode(port_fields, ARRAY_LEN(port_fields), &info))) {
+			json_decref(list);
+			return NULL;
+		}
+	}
+	return list;
+}
+
 static void add_counter(void *opaque, const char *name, uint64_t value)
 {
 	/* Without memory for it the counter is missing from the reply; nothing else depends on it. */
@@ -39,6 +66,7 @@ json_t *devices_json(struct machine *m)
 		}
 		o = shape_encode(device_fields, ARRAY_LEN(device_fields), &info);
 		rc = json_object_set_new(o, "transport", json_string(info.mmio ? "mmio" : "pci"));
+		rc |= json_object_set_new(o, "ports", ports_json(m, i));
 		rc |= json_object_set_new(o, "counters", counters);
 		rc |= json_array_append_new(list, o);
 		if (rc) {

@@ -117,6 +117,20 @@ static void line(const char *key, const char *value)
 		printf("%-10s %s\n", key, value);
 }
 
+/* "console1: port 1 \"agent\", /dev/pts/3" */
+static void port_lines(const json_t *ports)
+{
+	size_t i;
+	json_t *p;
+
+	json_array_foreach(ports, i, p) {
+		const char *name = member_str(p, "name");
+
+		printf("%-10s %s: port %zu%s%s%s, %s\n", "", member_str(p, "id"), i,
+		       *name ? " \"" : "", name, *name ? "\"" : "", member_str(p, "local"));
+	}
+}
+
 /* "disk0: blk /d.img, pci slot 1" */
 static void device_lines(const json_t *devices)
 {
@@ -124,11 +138,13 @@ static void device_lines(const json_t *devices)
 	json_t *d;
 
 	json_array_foreach(devices, i, d) {
-		const char *local = member_str(d, "local");
+		const json_t *ports = json_object_get(d, "ports");
+		const char *local = json_array_size(ports) ? "" : member_str(d, "local");
 
 		printf("%-10s %s: %s%s%s, %s slot %" PRIu64 "\n", i ? "" : "devices",
 		       member_str(d, "id"), member_str(d, "kind"), *local ? " " : "", local,
 		       member_str(d, "transport"), member_count(d, "slot"));
+		port_lines(ports);
 	}
 }
 

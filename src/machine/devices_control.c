@@ -1,11 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "internal.h"
 #include "machine/devices.h"
 
 /* What users ask of devices while the VM runs. */
+
+/* What the entry is on this host. */
+static const char *local_name(const struct device_slot *slot, const struct machine_device *dev,
+			      unsigned int port)
+{
+	const char *pty = slot->kind == MACHINE_CONSOLE ? virtio_console_pty(slot->v, port) : NULL;
+
+	return pty ? pty : dev->local;
+}
 
 int machine_device_info(struct machine *m, unsigned int index, struct machine_device_info *ret,
 			void (*fn)(void *opaque, const char *name, uint64_t value), void *opaque)
@@ -21,8 +31,29 @@ int machine_device_info(struct machine *m, unsigned int index, struct machine_de
 						     .mmio = m->devices->config.mmio,
 						     .slot = slot->slot };
 		memcpy(ret->id, dev->id, sizeof(ret->id));
-		memcpy(ret->local, dev->local, sizeof(ret->local));
+		snprintf(ret->local, sizeof(ret->local), "%s", local_name(slot, dev, 0));
 		virtio_counters(slot->v, fn, opaque);
+		rc = 0;
+	}
+	pthread_mutex_unlock(&m->lock);
+	return rc;
+}
+
+int machine_device_port(struct machine *m, unsigned int index, unsigned int port,
+			struct machine_port_info *ret)
+{
+	int rc = -ENOENT;
+
+	pthread_mutex_lock(&m->lock);
+	if (m->devices && index < m->devices->nslots &&
+	    m->devices->slot[index].kind == MACHINE_CONSOLE &&
+	    port < m->devices->slot[index].n) {
+		const struct device_slot *slot = &m->devices->slot[index];
+		const struct machine_device *dev = &m->devices->config.dev[slot->first + port];
+
+		memcpy(ret->id, dev->id, sizeof(ret->id));
+		memcpy(ret->name, dev->label, sizeof(ret->name));
+		snprintf(ret->local, sizeof(ret->local), "%s", local_name(slot, dev, port));
 		rc = 0;
 	}
 	pthread_mutex_unlock(&m->lock);

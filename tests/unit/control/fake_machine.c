@@ -475,17 +475,35 @@ int machine_exit_status(struct machine *m)
 	return 0;
 }
 
-/* One device, and a balloon of whatever size. */
+/* A disk, a console with two ports, and a balloon of whatever size. */
 int machine_device_info(struct machine *m, unsigned int index, struct machine_device_info *ret,
 			void (*fn)(void *opaque, const char *name, uint64_t value), void *opaque)
 {
-	(void)m;
-	if (index > 0)
-		return -ENOENT;
-	*ret = (struct machine_device_info){
-		.kind = "blk", .id = "disk0", .local = "/d.img", .slot = 1
+	static const struct machine_device_info devices[] = {
+		{ .kind = "blk", .id = "disk0", .local = "/d.img", .slot = 1 },
+		{ .kind = "console", .id = "console0", .local = "/dev/pts/7", .slot = 2 },
 	};
-	fn(opaque, "requests", 5);
+
+	(void)m;
+	if (index >= ARRAY_LEN(devices))
+		return -ENOENT;
+	*ret = devices[index];
+	fn(opaque, "requests", 5 + index);
+	return 0;
+}
+
+int machine_device_port(struct machine *m, unsigned int index, unsigned int port,
+			struct machine_port_info *ret)
+{
+	static const struct machine_port_info ports[] = {
+		{ .id = "console0", .local = "/dev/pts/7" },
+		{ .id = "console1", .name = "agent", .local = "unix:/a.sock" },
+	};
+
+	(void)m;
+	if (index != 1 || port >= ARRAY_LEN(ports))
+		return -ENOENT;
+	*ret = ports[port];
 	return 0;
 }
 

@@ -83,7 +83,9 @@ class Ctl(unittest.TestCase):
         self.runtime.start("a")
         self.assertIn("\nstate      running\n", self.ctl("status"))
         text = self.ctl("status", "--counters")
-        self.assertIn("\ncounter           value  vCPU 0  vCPU 1\nexits              1234    1000    1001\nserial.bytes_out     77\n", text)
+        self.assertIn("\ncounter            value  vCPU 0  vCPU 1\nexits               1234    1000    1001\nserial.bytes_out      77\n", text)
+        self.assertIn("\ndevices    disk0: blk /d.img, pci slot 1\n           console0: console, pci slot 2\n"
+                      "           console0: port 0, /dev/pts/7\n           console1: port 1 \"agent\", unix:/a.sock\n", text)
         self.assertEqual(json.loads(self.ctl("status", "a", "--counters", "--json"))["counters"]["exits"], 1234)
 
     # ---- sockets ----

@@ -134,7 +134,11 @@ class OpenApi(unittest.TestCase):
         self.assertEqual(self.call("GET", "vm.counters").json, {"exits": 1234, "serial.bytes_out": 77,
                                                                  "vcpus": [{"exits": 1000}, {"exits": 1001}]})
         self.assertEqual(info["devices"], [{"kind": "blk", "id": "disk0", "local": "/d.img", "transport": "pci", "slot": 1,
-                                            "counters": {"requests": 5}}])
+                                            "ports": [], "counters": {"requests": 5}},
+                                           {"kind": "console", "id": "console0", "local": "/dev/pts/7", "transport": "pci", "slot": 2,
+                                            "ports": [{"id": "console0", "name": "", "local": "/dev/pts/7"},
+                                                      {"id": "console1", "name": "agent", "local": "unix:/a.sock"}],
+                                            "counters": {"requests": 6}}])
         self.assertEqual(self.call("GET", "vm.migration-status").status, 404)
         self.assertEqual(self.call("GET", "vm.dirty-rate-status").status, 404)
 
