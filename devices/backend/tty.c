@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <termios.h>
 #include <unistd.h>
@@ -48,6 +49,7 @@ struct tty {
 	struct unix_listener listener;
 	char *path;
 	char pts_path[64];
+	uint16_t cols, rows; /* the pty's, as last seen; 0: nobody gave it a size */
 	int pts_fd; /* keeps the pty from hanging up while nobody has it open */
 
 	pthread_mutex_t lock; /* what follows: written from vCPU threads */
@@ -222,6 +224,19 @@ static void deliver_keys(struct tty *t, const uint8_t *keys, size_t len_bytes)
 	deliver(t, out, n);
 }
 
+/* Whose terminal is resized hears of it by a signal, but the other end of a pty is not told. */
+static void follow_size(struct tty *t)
+{
+	struct winsize w;
+
+	if (!t->input.resized || ioctl(t->in_fd, TIOCGWINSZ, &w) < 0 || !w.ws_col || !w.ws_row ||
+	    (w.ws_col == t->cols && w.ws_row == t->rows))
+		return;
+	t->cols = w.ws_col;
+	t->rows = w.ws_row;
+	t->input.resized(t->input.opaque, w.ws_col, w.ws_row);
+}
+
 static int watch_listener(struct tty *t);
 
 static void input_ended(struct tty *t)
@@ -299,6 +314,8 @@ static void on_input(void *opaque, int fd, uint32_t events)
 		input_ended(t);
 		return;
 	}
+	if (t->kind == TTY_PTY)
+		follow_size(t);
 	n = read(fd, data, room);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;

@@ -325,16 +325,29 @@ struct open_call {
 	int rc;
 };
 
+/* A pty's. */
+static void on_resized(void *opaque, uint16_t cols, uint16_t rows)
+{
+	const struct console_port_state *p = opaque;
+
+	if (p->index == 0)
+		virtio_console_resize(&p->c->v, cols, rows);
+}
+
 static void open_now(void *opaque)
 {
 	struct open_call *o = opaque;
 
 	for (unsigned int i = 0; i < o->c->nports && !o->rc; i++) {
 		struct console_port_state *p = &o->c->port[i];
-		const struct tty_input input = { .bytes = on_input, .opaque = p };
+		const struct tty_input input = { .bytes = on_input,
+						 .resized = on_resized,
+						 .opaque = p };
 
 		o->rc = tty_create(o->config->port[i].spec, worker_loop(o->c->v.worker), &input,
 				   &p->tty, o->err);
+		if (!o->rc)
+			tty_set_quit(p->tty, o->config->quit, o->config->quit_opaque);
 	}
 }
 

@@ -92,6 +92,8 @@ struct tty;
 struct tty_input {
 	/* Returns how many it took. The rest is kept, and after TTY_HELD_BYTES of it no more is read, until tty_input_ready. Loop thread. */
 	size_t (*bytes)(void *opaque, const uint8_t *data, size_t len_bytes);
+	/* A pty has this size now; it is looked at whenever something is typed there. Loop thread; NULL: nobody wants to know. */
+	void (*resized)(void *opaque, uint16_t cols, uint16_t rows);
 	void *opaque;
 };
 #define TTY_HELD_BYTES 4096
@@ -107,6 +109,7 @@ void tty_write(struct tty *t, const uint8_t *data, size_t len_bytes); /* any thr
 /* Input that was not taken may be now: `bytes` is called again, on the loop thread. Any thread, never blocks. */
 void tty_input_ready(struct tty *t);
 const char *tty_path(const struct tty *t); /* "/dev/pts/3" for pty, else NULL */
+/* Before anybody types; @fn is called on the loop thread. */
 void tty_set_quit(struct tty *t, void (*fn)(void *opaque), void *opaque);
 
 #endif

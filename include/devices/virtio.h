@@ -123,12 +123,15 @@ struct console_port {
 struct console_config {
 	unsigned int nports;
 	struct console_port port[VIRTIO_CONSOLE_MAX_PORTS];
+	/* Somebody at a port on the terminal typed the keys that end the program (tty_set_quit). The device's worker; NULL: they do nothing. */
+	void (*quit)(void *opaque);
+	void *quit_opaque;
 };
 int virtio_console_create(const struct virtio_common *common, const struct console_config *config,
 			  struct virtio **ret, struct err *err);
 /* Where a port on a pty leads, "/dev/pts/3"; NULL: elsewhere. Lives as long as the device. Any thread. */
 const char *virtio_console_pty(const struct virtio *v, unsigned int port);
-/* The terminal of port 0 has this size now. Not on the worker. */
+/* The terminal of port 0 has this size now. Also found on a pty, and asked for when it is the one that the program was started on. Any thread that may wait for the worker. */
 void virtio_console_resize(struct virtio *v, uint16_t cols, uint16_t rows);
 
 /* Memory balloon (§5.5) with statistics, free-page reporting and free-page hints. */

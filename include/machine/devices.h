@@ -92,6 +92,9 @@ struct machine_port_info {
 int machine_device_port(struct machine *m, unsigned int index, unsigned int port,
 			struct machine_port_info *ret);
 
+/* The terminal that the program was started on has this size: what the guest sees on a virtio console there. */
+void machine_resize_terminal(struct machine *m, uint16_t cols, uint16_t rows);
+
 /* The balloon. -EOPNOTSUPP: there is none; -EINVAL: more than the guest has; -EBUSY where the state does not allow it. */
 int machine_balloon_resize(struct machine *m, uint64_t bytes, struct err *err);
 int machine_balloon_stats(struct machine *m, struct balloon_stats *ret, struct err *err);

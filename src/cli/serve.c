@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
@@ -12,6 +14,7 @@
 #include "cli.h"
 #include "control/server.h"
 #include "io/loop.h"
+#include "machine/devices.h"
 
 /* Clients get this long to read a migration's report before the process ends. */
 #define LINGER_NS (5 * NS_PER_S)
@@ -23,6 +26,14 @@ struct serving {
 	bool ending; /* somebody wants the process to end: no reboot comes in between */
 };
 
+static void tell_size(struct machine *m)
+{
+	struct winsize w;
+
+	if (ioctl(STDIN_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col && w.ws_row)
+		machine_resize_terminal(m, w.ws_col, w.ws_row);
+}
+
 static void on_signal(void *opaque, int fd, uint32_t events)
 {
 	struct serving *s = opaque;
@@ -32,7 +43,10 @@ static void on_signal(void *opaque, int fd, uint32_t events)
 	(void)events;
 	if (fd_read_all(fd, &info, sizeof(info)))
 		return;
-	if (machine_stop(s->machine, info.ssi_signo == SIGINT ? "interrupted" : "terminated", &err))
+	if (info.ssi_signo == SIGWINCH)
+		tell_size(s->machine);
+	else if (machine_stop(s->machine, info.ssi_signo == SIGINT ? "interrupted" : "terminated",
+			      &err))
 		log_line(LOG_WARN, "%s", err.msg);
 	else
 		s->ending = true;
@@ -57,6 +71,7 @@ static int open_signals(struct err *err)
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGWINCH);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	fd = signalfd(-1, &set, SFD_CLOEXEC);
 	return fd < 0 ? err_sys(err, -errno, "signalfd") : fd;

@@ -35,8 +35,8 @@ static json_t *ports_json(struct machine *m, unsigned int device)
 	struct machine_port_info info;
 
 	for (unsigned int i = 0; list && !machine_device_port(m, device, i, &info); i++) {
-		if (json_array_append_new(
-			    list, shape_encode(port_fields, ARRAY_LEN(port_fields), &info))) {
+		if (json_array_append_new(list, shape_encode(port_fields, ARRAY_LEN(port_fields),
+							     &info))) {
 			json_decref(list);
 			return NULL;
 		}

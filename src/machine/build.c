@@ -44,6 +44,14 @@ void machine_note_guest_end(struct machine *m, enum guest_end how, const char *t
 		(void)eventfd_write(m->guest_fd, 1);
 }
 
+void machine_note_quit(void *opaque)
+{
+	struct machine *m = opaque;
+
+	atomic_store(&m->quit_asked, true);
+	(void)eventfd_write(m->guest_fd, 1);
+}
+
 static void on_exited(void *opaque, enum vm_exit_reason reason, unsigned int vcpu, const char *text)
 {
 	static const enum guest_end how[] = {
@@ -94,7 +102,9 @@ static int build_devices(struct machine *m, const struct device_sections *came, 
 {
 	const struct device_set_env env = { .vm = m->vm,
 					    .mmio = &m->mmio,
-					    .ncpus = m->config.ncpus };
+					    .ncpus = m->config.ncpus,
+					    .quit = machine_note_quit,
+					    .quit_opaque = m };
 	const struct machine_devices *config = came ? &came->devices : m->config.devices;
 
 	if (!config || !config->n)

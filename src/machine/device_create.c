@@ -37,9 +37,12 @@ static int create_net(const struct machine_device *dev, const struct virtio_comm
 }
 
 static int create_console(const struct machine_device *ports, unsigned int nports,
-			  const struct virtio_common *common, struct virtio **ret, struct err *err)
+			  const struct virtio_common *common, const struct device_set_env *env,
+			  struct virtio **ret, struct err *err)
 {
-	struct console_config c = { .nports = nports };
+	struct console_config c = { .nports = nports,
+				    .quit = env->quit,
+				    .quit_opaque = env->quit_opaque };
 
 	for (unsigned int i = 0; i < nports; i++)
 		c.port[i] = (struct console_port){
@@ -61,16 +64,16 @@ static int create_balloon(const struct machine_device *dev, const struct virtio_
 }
 
 int device_create(const struct machine_device *dev, unsigned int n,
-		  const struct virtio_common *common, unsigned int ncpus, struct virtio **ret,
-		  struct err *err)
+		  const struct virtio_common *common, const struct device_set_env *env,
+		  struct virtio **ret, struct err *err)
 {
 	switch (dev->kind) {
 	case MACHINE_BLK:
-		return create_blk(dev, common, ncpus, ret, err);
+		return create_blk(dev, common, env->ncpus, ret, err);
 	case MACHINE_NET:
 		return create_net(dev, common, ret, err);
 	case MACHINE_CONSOLE:
-		return create_console(dev, n, common, ret, err);
+		return create_console(dev, n, common, env, ret, err);
 	case MACHINE_BALLOON:
 		return create_balloon(dev, common, ret, err);
 	case MACHINE_RNG:

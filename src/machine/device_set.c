@@ -28,8 +28,7 @@ static int create_slot(struct device_set *s, struct device_slot *slot,
 	const struct virtio_common common = { .id = s->config.dev[slot->first].id,
 					      .host = s->host,
 					      .face = face };
-	int rc = device_create(&s->config.dev[slot->first], slot->n, &common, env->ncpus, &slot->v,
-			       err);
+	int rc = device_create(&s->config.dev[slot->first], slot->n, &common, env, &slot->v, err);
 
 	/* Whoever waits for a VM did not name its devices: the id says which. */
 	if (rc && face)

@@ -42,6 +42,9 @@ struct device_set_env {
 	struct vm *vm;
 	struct bus *mmio;
 	unsigned int ncpus;
+	/* Of a console on the terminal (struct console_config). */
+	void (*quit)(void *opaque);
+	void *quit_opaque;
 };
 
 /* dev_host.c: over a struct vm. */
@@ -49,8 +52,8 @@ extern const struct dev_host_ops machine_dev_host_ops;
 
 /* device_create.c: one device from its entries, @n of them (a console's ports). */
 int device_create(const struct machine_device *dev, unsigned int n,
-		  const struct virtio_common *common, unsigned int ncpus, struct virtio **ret,
-		  struct err *err);
+		  const struct virtio_common *common, const struct device_set_env *env,
+		  struct virtio **ret, struct err *err);
 
 /* Before vCPUs run; devices are paused then. @config is settled. @faces: of devices that come from a source, one a slot: the set is then released. NULL: fresh ones. */
 int device_set_create(const struct machine_devices *config, const struct virtio_face *faces,

@@ -46,8 +46,7 @@ int machine_device_port(struct machine *m, unsigned int index, unsigned int port
 
 	pthread_mutex_lock(&m->lock);
 	if (m->devices && index < m->devices->nslots &&
-	    m->devices->slot[index].kind == MACHINE_CONSOLE &&
-	    port < m->devices->slot[index].n) {
+	    m->devices->slot[index].kind == MACHINE_CONSOLE && port < m->devices->slot[index].n) {
 		const struct device_slot *slot = &m->devices->slot[index];
 		const struct machine_device *dev = &m->devices->config.dev[slot->first + port];
 
@@ -58,6 +57,19 @@ int machine_device_port(struct machine *m, unsigned int index, unsigned int port
 	}
 	pthread_mutex_unlock(&m->lock);
 	return rc;
+}
+
+void machine_resize_terminal(struct machine *m, uint16_t cols, uint16_t rows)
+{
+	pthread_mutex_lock(&m->lock);
+	for (unsigned int i = 0; m->devices && i < m->devices->nslots; i++) {
+		const struct device_slot *slot = &m->devices->slot[i];
+
+		if (slot->kind == MACHINE_CONSOLE &&
+		    !strcmp(m->devices->config.dev[slot->first].local, "stdio"))
+			virtio_console_resize(slot->v, cols, rows);
+	}
+	pthread_mutex_unlock(&m->lock);
 }
 
 static struct virtio *find_balloon(struct machine *m, struct err *err)

@@ -38,7 +38,7 @@ struct machine {
 	struct machine_sink sink;
 	uint64_t created_ns;
 	int end_fd;
-	int guest_fd; /* vCPU thread -> loop: @guest_end was set */
+	int guest_fd; /* vCPU thread, or a console's -> loop: @guest_end or @quit_asked was set */
 
 	struct bus pio, mmio;
 	struct tty *tty;
@@ -59,6 +59,7 @@ struct machine {
 
 	_Atomic(enum guest_end) guest_end;
 	char guest_text[128]; /* written before guest_end is set, read after */
+	atomic_bool quit_asked; /* from a console */
 
 	/* Keys reach the serial port, and alarms the clock, only while its state is nobody's business but the guest's: not before the VM is here, not once a migration may have captured it. */
 	pthread_mutex_t input_lock; /* taken after @lock, never around it */
@@ -123,6 +124,8 @@ void machine_open_input(struct machine *m, bool open);
 
 /* build.c. The first of several ends decides; @text NULL: what @how says. A vCPU's thread. */
 void machine_note_guest_end(struct machine *m, enum guest_end how, const char *text);
+/* build.c. Somebody quits from a console; the main thread stops the machine. Any thread; @opaque is the machine. */
+void machine_note_quit(void *opaque);
 /* For struct irq_pin; does nothing while there is no VM. */
 void machine_irq(void *opaque, unsigned int gsi, bool level);
 

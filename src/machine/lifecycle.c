@@ -246,19 +246,24 @@ void machine_migration_thread_ended(struct machine *m)
 		(void)eventfd_write(m->guest_fd, 1); /* it ended while the migration had the VM */
 }
 
-/* Loop thread: the guest ended by itself. */
+/* Loop thread: the guest ended by itself, or somebody at a console ends it. */
 void machine_on_guest_end(void *opaque, int fd, uint32_t events)
 {
 	static const int status[] = {
 		[GUEST_OFF] = 0, [GUEST_RESET] = 0, [GUEST_CRASHED] = 3, [GUEST_ERROR] = 4
 	};
 	struct machine *m = opaque;
-	enum guest_end how = atomic_load(&m->guest_end);
+	enum guest_end how;
 	eventfd_t count;
 	bool migrating;
 
 	(void)events;
 	(void)eventfd_read(fd, &count);
+	how = atomic_load(&m->guest_end); /* behind the read: what comes now wakes us again */
+	if (atomic_exchange(&m->quit_asked, false))
+		(void)machine_stop(m, "quit from the console", NULL);
+	if (how == GUEST_RUNS)
+		return;
 	pthread_mutex_lock(&m->lock);
 	migrating = m->migrating;
 	if (migrating) {
@@ -268,6 +273,6 @@ void machine_on_guest_end(void *opaque, int fd, uint32_t events)
 		m->wants_reboot = true;
 	}
 	pthread_mutex_unlock(&m->lock);
-	if (!migrating && how != GUEST_RUNS)
+	if (!migrating)
 		machine_end(m, MACHINE_STOPPED, status[how], "%s", m->guest_text);
 }

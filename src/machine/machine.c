@@ -56,11 +56,6 @@ void machine_open_input(struct machine *m, bool open)
 	machine_tick_rtc(m);
 }
 
-static void on_tty_quit(void *opaque)
-{
-	(void)machine_stop(opaque, "quit from the console", NULL);
-}
-
 static int build_devices(struct machine *m, struct err *err)
 {
 	const struct tty_input input = { .bytes = on_tty_in, .opaque = m };
@@ -86,7 +81,7 @@ static int build_devices(struct machine *m, struct err *err)
 	if (!rc && arch_platform.rtc_base)
 		rc = machine_build_rtc(m, &rtc_irq, bus, err);
 	if (!rc)
-		tty_set_quit(m->tty, on_tty_quit, m);
+		tty_set_quit(m->tty, machine_note_quit, m);
 	return rc;
 }
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of whole machines share: processes, consoles, the control socket, and results as TAP lines."""
 
+import fcntl
 import http.client
 import json
 import os
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import traceback
 
@@ -51,10 +53,16 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-class Vm:
-    """A `vmm run` or `vmm receive` process with its console on a unix socket."""
+def take_terminal():
+    """In the child, whose standard input a terminal is: its session's."""
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
-    def __init__(self, world, name, arguments):
+
+class Vm:
+    """A `vmm run` or `vmm receive` process with its serial console on a unix socket. With a terminal it is in its foreground."""
+
+    def __init__(self, world, name, arguments, terminal=None):
         self.world, self.name = world, name
         self.console_path = os.path.join(world.directory, name + ".console")
         self.log_path = os.path.join(world.directory, name + ".log")
@@ -62,7 +70,8 @@ class Vm:
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
                 [PROGRAM, *arguments, "--name", name, "--console", "unix:" + self.console_path],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=world.environment)
+                stdin=subprocess.DEVNULL if terminal is None else terminal, stdout=log if terminal is None else terminal,
+                stderr=log, env=world.environment, preexec_fn=None if terminal is None else take_terminal)
         world.vms.append(self)
 
     def log(self):
@@ -167,13 +176,13 @@ class World:
             vm.kill()
         shutil.rmtree(self.directory)
 
-    def run(self, name="a", mem="64M", cpus=2, cmdline="ws=16M fill=random fillsize=all report=200", extra=()):
-        vm = Vm(self, name, ["run", "--mem", mem, "--cpus", str(cpus), "--cmdline", cmdline, *extra])
+    def run(self, name="a", mem="64M", cpus=2, cmdline="ws=16M fill=random fillsize=all report=200", extra=(), terminal=None):
+        vm = Vm(self, name, ["run", "--mem", mem, "--cpus", str(cpus), "--cmdline", cmdline, *extra], terminal)
         vm.wait_console("vmm-guest: ready")
         return vm
 
-    def receive(self, name="b", extra=()):
-        vm = Vm(self, name, ["receive", "--listen", "127.0.0.1:0", *extra])
+    def receive(self, name="b", extra=(), terminal=None):
+        vm = Vm(self, name, ["receive", "--listen", "127.0.0.1:0", *extra], terminal)
         vm.address = vm.listen_address()
         return vm
 

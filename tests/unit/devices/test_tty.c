@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -32,6 +33,8 @@ struct fixture {
 	bool limited;
 	size_t room; /* of a guest that takes only so much, while limited */
 	unsigned int quits;
+	unsigned int resizes;
+	uint16_t cols, rows;
 };
 
 static size_t on_bytes(void *opaque, const uint8_t *data, size_t len_bytes)
@@ -60,7 +63,7 @@ static int setup(void **state)
 	if (!mkdtemp(f->dir))
 		return -1;
 	snprintf(f->path, sizeof(f->path), "%s/console", f->dir);
-	f->input = (struct tty_input){ on_bytes, f };
+	f->input = (struct tty_input){ .bytes = on_bytes, .opaque = f };
 	*state = f;
 	return 0;
 }
@@ -489,6 +492,44 @@ static void pty_both_ways(void **state)
 	close(fd);
 }
 
+static void on_resized(void *opaque, uint16_t cols, uint16_t rows)
+{
+	struct fixture *f = opaque;
+
+	f->resizes++;
+	f->cols = cols;
+	f->rows = rows;
+}
+
+static void pty_tells_its_size(void **state)
+{
+	struct fixture *f = *state;
+	struct winsize size = { .ws_col = 100, .ws_row = 40 };
+	int fd;
+
+	f->input.resized = on_resized;
+	assert_int_equal(tty_create("pty", f->loop, &f->input, &f->t, NULL), 0);
+	fd = open(tty_path(f->t), O_RDWR | O_NOCTTY);
+	assert_int_equal(write(fd, "a", 1), 1);
+	expect_input(f, "a");
+	assert_int_equal(f->resizes, 0); /* nobody gave it one */
+	assert_int_equal(ioctl(fd, TIOCSWINSZ, &size), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(write(fd, "b", 1), 1);
+		expect_input(f, "b");
+		assert_int_equal(f->resizes, 1);
+		assert_int_equal(f->cols, 100);
+		assert_int_equal(f->rows, 40);
+	}
+	size.ws_row = 24;
+	assert_int_equal(ioctl(fd, TIOCSWINSZ, &size), 0);
+	assert_int_equal(write(fd, "c", 1), 1);
+	expect_input(f, "c");
+	assert_int_equal(f->resizes, 2);
+	assert_int_equal(f->rows, 24);
+	close(fd);
+}
+
 static void on_quit(void *opaque)
 {
 	struct fixture *f = opaque;
@@ -556,7 +597,7 @@ static void stop_loop(void *opaque)
 static int terminal_session(void)
 {
 	struct terminal term = { 0 };
-	const struct tty_input input = { echo_back, &term };
+	const struct tty_input input = { .bytes = echo_back, .opaque = &term };
 	struct termios before, during, after;
 
 	if (tcgetattr(0, &before) || loop_create(&term.loop, NULL) ||
@@ -623,6 +664,7 @@ int main(void)
 		TEST(unix_removes_only_its_own_file),
 		TEST(unix_path_too_long),
 		TEST(pty_both_ways),
+		TEST(pty_tells_its_size),
 		TEST(stdio_over_pipes),
 		cmocka_unit_test(stdio_on_a_terminal),
 	};
