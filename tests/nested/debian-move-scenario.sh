@@ -13,12 +13,13 @@
 # shellcheck source=tests/nested/linux-checks.sh
 . /linux-checks.sh
 
-moves=2 transport=pci slow=1 net=1 cmdline='console=ttyS0 quiet panic=-1'
+moves=2 transport=pci slow=1 net=1 max_downtime_s=3 cmdline='console=ttyS0 quiet panic=-1'
 while [ $# -gt 0 ]; do
 	case $1 in
 	--moves) moves=$2 && shift ;;
 	--transport) transport=$2 && shift ;;
 	--slow) slow=$2 && shift ;;
+	--max-downtime) max_downtime_s=$2 && shift ;;
 	--no-net) net='' ;;
 	--verbose) cmdline='console=ttyS0 panic=-1' ;;
 	esac
@@ -26,7 +27,7 @@ while [ $# -gt 0 ]; do
 done
 
 # shellcheck disable=SC2034 # for checks.sh and linux-checks.sh
-migrate_options="--max-downtime $((3 * slow))s" mem=192M
+migrate_options="--max-downtime $((max_downtime_s * slow))s" mem=192M
 boot_limit_s=$((boot_limit_s * slow)) count_limit_s=$((count_limit_s * slow)) step_limit_s=$((step_limit_s * slow))
 mac=52:54:00:12:34:56
 ip=/usr/sbin/ip
@@ -119,6 +120,7 @@ files_on_disk() {
 
 note "host: $(uname -r), $(grep -c ^processor /proc/cpuinfo) cpus, $moves moves, transport $transport${net:+, with a network}"
 cp /root.img $image
+[ ! -f /tools.tar ] || tar -C / -xf /tools.tar || bail 'the tools unpack'
 net_h0=''
 if [ "$net" ]; then
 	make_network >/tmp/network.out 2>&1 || bail 'two hosts and a network between them'

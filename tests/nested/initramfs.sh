@@ -6,6 +6,8 @@
 
 # A directory with the libraries of another architecture's programs, laid out as Debian does; empty: programs are this machine's.
 initramfs_sysroot=''
+# The objcopy that knows modules of another architecture; empty: this machine's.
+initramfs_objcopy=''
 
 # initramfs_skeleton TREE BUSYBOX [LISTER]: mount points, busybox and a link for each of its applets. When BUSYBOX does not run
 # here, LISTER is one that does and has the same applets.
@@ -99,7 +101,7 @@ initramfs_add_module() {
 		initramfs_add_module "$tree" "$package" "$dep" || return 1
 	done < <(readelf -p .modinfo "$target" | sed -n 's/^.* depends=//p' | tr ',' '\n' | sed '/^$/d')
 	# Type information is most of a module and insmod of a module without it is twice as fast.
-	objcopy --strip-unneeded -R .BTF "$target" || return 1
+	"${initramfs_objcopy:-objcopy}" --strip-unneeded -R .BTF "$target" || return 1
 	printf '%s\n' "$name" >>"$tree/modules/order"
 }
 

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 #
 # What the tests on the emulated hosts share on this side: they find programs, run a scenario on a host and count its checks.
-# Sourced by linux-svm, intel-dirty and arm64, which set scenario_name and have a function usage.
+# Sourced by linux-svm, intel-dirty, debian-move and arm64, which set scenario_name and have a function usage.
 
 # shellcheck disable=SC2154,SC2034 # the caller's variables, and those for the caller
 
@@ -61,6 +61,24 @@ scenario_linux() {
 	scenario_kernel=${vmlinuz[0]}
 	scenario_host_args+=(--add "$scenario_kernel:/vmlinuz" --add "$scenario_temp/l2.cpio:/l2.cpio"
 		--add "$here/linux-checks.sh:/linux-checks.sh")
+}
+
+# scenario_packages TREE PACKAGE...: what is in these packages lies in TREE then, here. Wants packages.sh, told of the
+# architecture.
+scenario_packages() {
+	local tree=$1 package dir
+	shift
+	mkdir -p "$tree" || scenario_fail "cannot create $tree"
+	for package in "$@"; do
+		dir=$(packages_fetch "$package") || scenario_fail "cannot get $package for $packages_arch"
+		cp -a "$dir/." "$tree" || scenario_fail "cannot copy $dir"
+	done
+}
+
+# scenario_add_tree NAME TREE: goes to the host as one archive, /NAME.tar, without manuals.
+scenario_add_tree() {
+	tar -C "$2" --exclude=./usr/share -cf "$scenario_temp/$1.tar" . || scenario_fail "cannot pack $2"
+	scenario_host_args+=(--add "$scenario_temp/$1.tar:/$1.tar")
 }
 
 # scenario_run HOST ARGUMENT...: its output is shown as it comes, indented; what counts is printed at the end.
