@@ -74,6 +74,9 @@ bool virtq_enable_notify(struct virtq *q, bool on);
 size_t virtq_read(const struct virtq_chain *c, uint64_t offset, void *dst, size_t len_bytes);
 size_t virtq_write(struct virtq *q, const struct virtq_chain *c, uint64_t offset, const void *src,
 		   size_t len_bytes);
+/* For readv and writev: up to @len_bytes of the readable or, with @write, the writable part from @offset on. @ret has room for VIRTQ_MAX_SEGS; how many there are. */
+unsigned int virtq_iov(const struct virtq_chain *c, bool write, uint64_t offset, uint64_t len_bytes,
+		       struct iovec *ret);
 /* For devices whose host wrote to the segments itself (readv, io_uring): marks the first @len_bytes of the writable part dirty. Before the push. */
 void virtq_written(struct virtq *q, const struct virtq_chain *c, uint64_t len_bytes);
 

@@ -58,6 +58,19 @@ size_t virtq_write(struct virtq *q, const struct virtq_chain *c, uint64_t offset
 	return done;
 }
 
+unsigned int virtq_iov(const struct virtq_chain *c, bool write, uint64_t offset, uint64_t len_bytes,
+		       struct iovec *ret)
+{
+	struct place p = { write ? c->nread : 0, c->nread + (write ? c->nwrite : 0), offset };
+	unsigned int niov = 0, seg;
+	uint64_t at;
+	size_t n;
+
+	for (; len_bytes && (n = next_piece(c, &p, len_bytes, &seg, &at)) > 0; len_bytes -= n)
+		ret[niov++] = (struct iovec){ (uint8_t *)c->seg[seg].iov_base + at, n };
+	return niov;
+}
+
 void virtq_written(struct virtq *q, const struct virtq_chain *c, uint64_t len_bytes)
 {
 	struct place p = { c->nread, c->nread + c->nwrite, 0 };

@@ -25,7 +25,7 @@ struct virtio;
 
 /* What the guest saw of a device and must see again on the other side of a migration (CONFIG section "device", docs/spec/state.md §4). */
 struct virtio_face {
-	const char *kind; /* "blk", "net", "console", "rng", "balloon" */
+	const char *kind; /* "blk", "net", "console", "vsock", "balloon", "rng" */
 	uint64_t features; /* offered */
 	unsigned int nqueues;
 	unsigned int queue_size; /* the largest that is offered */
@@ -133,6 +133,17 @@ int virtio_console_create(const struct virtio_common *common, const struct conso
 const char *virtio_console_pty(const struct virtio *v, unsigned int port);
 /* The terminal of port 0 has this size now. Also found on a pty, and asked for when it is the one that the program was started on. Any thread that may wait for the worker. */
 void virtio_console_resize(struct virtio *v, uint16_t cols, uint16_t rows);
+
+/* Stream sockets (§5.10) between the guest and unix sockets of the host: the guest's connection to port P of CID 2 is one to PATH_P; who connects to PATH and writes "CONNECT P" gets port P of the
+ * guest. Connections do not move with a VM: its guest is told that they are gone. */
+#define VSOCK_MIN_CID 3u
+#define VSOCK_MAX_CID (UINT32_MAX - 1u)
+struct vsock_config {
+	uint64_t cid;
+	const char *path;
+};
+int virtio_vsock_create(const struct virtio_common *common, const struct vsock_config *config,
+			struct virtio **ret, struct err *err);
 
 /* Memory balloon (§5.5) with statistics, free-page reporting and free-page hints. */
 struct balloon_stats {

@@ -98,7 +98,7 @@ static const struct device_keys kinds[MACHINE_DEVICE_KINDS] = {
 	[MACHINE_VSOCK] = { .json = "vsock",
 			    .arg = "path=PATH,cid=N[,id=ID]",
 			    .receive_arg = "path=PATH,id=ID",
-			    .help = "sockets between guest and host, by unix sockets PATH and PATH_PORT; not built yet, and refused",
+			    .help = "sockets between guest and host, by unix sockets PATH and PATH_PORT",
 			    KEYS(vsock_keys) },
 	[MACHINE_BALLOON] = { .json = "balloon",
 			      .optional = true,

@@ -63,6 +63,14 @@ static int create_balloon(const struct machine_device *dev, const struct virtio_
 	return rc;
 }
 
+static int create_vsock(const struct machine_device *dev, const struct virtio_common *common,
+			struct virtio **ret, struct err *err)
+{
+	const struct vsock_config c = { .cid = dev->cid, .path = dev->local };
+
+	return virtio_vsock_create(common, &c, ret, err);
+}
+
 int device_create(const struct machine_device *dev, unsigned int n,
 		  const struct virtio_common *common, const struct device_set_env *env,
 		  struct virtio **ret, struct err *err)
@@ -79,9 +87,10 @@ int device_create(const struct machine_device *dev, unsigned int n,
 	case MACHINE_RNG:
 		return virtio_rng_create(common, ret, err);
 	case MACHINE_VSOCK:
+		return create_vsock(dev, common, ret, err);
 	case MACHINE_DEVICE_KINDS:
 		break;
 	}
-	return err_set(err, -EOPNOTSUPP, "--%s: %s: this vmm cannot build such a device yet",
-		       machine_device_option(dev->kind), dev->id);
+	return err_set(err, -EOPNOTSUPP, "%s: there are no devices of kind %u", dev->id,
+		       (unsigned int)dev->kind);
 }

@@ -102,9 +102,9 @@ static int check_kind(const struct machine_device *dev, struct err *err)
 			err_prefix(err, "--%s: %s", option, dev->id);
 		return rc;
 	case MACHINE_VSOCK:
-		if (dev->cid < 3 || dev->cid > UINT32_MAX - 1u)
-			return err_set(err, -EINVAL, "--%s: %s: cid: expected 3 to %u, got %llu",
-				       option, dev->id, UINT32_MAX - 1u,
+		if (dev->cid < VSOCK_MIN_CID || dev->cid > VSOCK_MAX_CID)
+			return err_set(err, -EINVAL, "--%s: %s: cid: expected %u to %u, got %llu",
+				       option, dev->id, VSOCK_MIN_CID, VSOCK_MAX_CID,
 				       (unsigned long long)dev->cid);
 		return 0;
 	case MACHINE_BALLOON:
