@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Control messages of a console with several ports (virtio 1.2 §5.3.6.2). What is to be said about a port is kept as a set, so that what waits for the guest's buffers is bounded. The size of
- * the screen goes columns first, as the specification has it; Linux before 6.15 takes them for rows.
+ * the screen goes columns first, as the specification has it; older kernels of Linux take them for rows.
  */
 #include <errno.h>
 #include <stdio.h>
