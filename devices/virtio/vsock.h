@@ -2,6 +2,9 @@
 #ifndef DEVICES_VIRTIO_VSOCK_H
 #define DEVICES_VIRTIO_VSOCK_H
 
+/* vm_sockets.h wants it, and not all of them say so. */
+#include <sys/socket.h>
+
 #include <linux/virtio_vsock.h>
 #include <linux/vm_sockets.h>
 #include <sys/types.h>
