@@ -124,11 +124,11 @@ move() {
 	check "the source process of $from ends with status 0 (it was $status)" [ "$status" -eq 0 ]
 }
 
-# read_pty FILE: what the guest writes to the first pty, as it is, into FILE; a terminal program would do the same to its side. The
-# reader's process id is then in $reader.
+# read_pty FILE [PTY]: what the guest writes to that pty, else the first, as it is, into FILE; a terminal program would do the same to
+# its side. The reader's process id is then in $reader.
 read_pty() {
-	stty -F /dev/pts/0 raw -echo
-	cat /dev/pts/0 >"$1" 2>/dev/null &
+	stty -F "${2:-/dev/pts/0}" raw -echo
+	cat "${2:-/dev/pts/0}" >"$1" 2>/dev/null &
 	reader=$!
 }
 

@@ -3,7 +3,7 @@
 #
 # First process of debian-move's guest in its root file system. On the serial console it prints "guest KEY=VALUE..." about what it
 # found, then "round N bad=N" for each time that it has written a file, synced it, and read all files back from the disk. On TCP port
-# 7000 it echoes; a connection to port 7001 ends it: files checked once more, file system clean, power off.
+# 7000 it echoes; its power button, or a connection to port 7001, ends it: files checked once more, file system clean, power off.
 
 export PATH=/bin HOME=/root
 
@@ -21,9 +21,29 @@ if [ -d /sys/class/net/eth0 ]; then
 	nc -l -p 7001 -e /bin/request-end &
 fi
 
+# The power button is a key, where the kernel has its driver.
+button=0
+if [ -e /dev/input/event0 ]; then
+	button=1
+	mkdir -p /etc/acpi/PWRF
+	printf '#!/bin/sh\necho guest button >/dev/console\n: >/tmp/end\n' >/etc/acpi/PWRF/00000080
+	chmod 755 /etc/acpi/PWRF/00000080
+	acpid -d -p /tmp/acpid.pid >/tmp/acpid.out 2>&1 &
+fi
+
+# A shell on the virtio console, and what comes through the port of this name goes back. Only one program may have a port open.
+if [ -c /dev/hvc0 ]; then
+	(while :; do setsid sh -c 'exec sh -i <>/dev/hvc0 >&0 2>&1'; done) &
+fi
+port=$(grep -l '^agent$' /sys/class/virtio-ports/*/name 2>/dev/null)
+if [ "$port" ]; then
+	port=${port%/name}
+	cat <>"/dev/${port##*/}" >&0 &
+fi
+
 disk=$(cat /sys/block/vda/serial 2>/dev/null)
 echo "guest kernel=$(uname -r) disk=${disk:-none} sectors=$(cat /sys/block/vda/size)" \
-	"ro=$(cat /sys/block/vda/ro) net=$net cpus=$(grep -c ^processor /proc/cpuinfo)"
+	"ro=$(cat /sys/block/vda/ro) net=$net cpus=$(grep -c ^processor /proc/cpuinfo) button=$button"
 
 mkdir -p /work
 n=0 bad=0

@@ -85,9 +85,12 @@ run_linux() {
 	exec vmm run --name "$1" --cpus "$2" --mem "$mem" --kernel "$3" --initrd /l2.cpio --cmdline "$cmdline" --console "$4"
 }
 
+# Where the guest's shell is.
+console_pty=/dev/pts/0
+
 # say COMMAND: types it into the shell on the pty.
 say() {
-	printf '%s\n' "$1" >/dev/pts/0
+	printf '%s\n' "$1" >"$console_pty"
 }
 
 # ask PID LOG COMMAND PATTERN: types it, and waits for the answer in LOG.
