@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 
+import devices_nested
 import devices_rings
 import facts
 import guest
@@ -28,20 +29,30 @@ def _arguments():
     p.add_argument("--cases", type=_list, help="a list with commas")
     p.add_argument("--arms", type=_list, help="a list with commas")
     p.add_argument("--json", default=None, help="where every run is written (build/bench/devices.json)")
+    p.add_argument("--nested", choices=sorted(devices_nested.HOSTS), help="a Linux guest, on this emulated host")
+    p.add_argument("--boots", type=int, default=None, help="of each arm, with --nested (as many as runs)")
     p.add_argument("--list", action="store_true", help="name the cases and arms")
     for name in ("--build", "--out"):
         p.add_argument(name, required=True, help=argparse.SUPPRESS)
     a = p.parse_args()
     a.runs = a.runs or (1 if a.quick else 5)
-    for given, known, what in ((a.cases, [case.name for case in devices_rings.CASES], "case"),
-                               (a.arms, devices_rings.ARMS, "arm")):
+    a.boots = a.runs if a.boots is None else a.boots
+    half = devices_nested if a.nested else devices_rings
+    _choose(p, a, half.CASES, half.ARMS, getattr(half, "MORE_ARMS", []))
+    a.json = a.json or os.path.join(a.out, f"devices-{a.nested}.json" if a.nested else "devices.json")
+    return a
+
+
+def _choose(p, a, cases, arms, more_arms):
+    """The names that were given, or all."""
+    for given, known, what in ((a.cases, [case.name for case in cases], "case"), (a.arms, arms + more_arms, "arm")):
         for name in given or []:
             if name not in known:
                 p.error(f"no {what} called {name}; there are: {', '.join(known)}")
-    a.json = a.json or os.path.join(a.out, "devices.json")
-    a.cases = [case for case in devices_rings.CASES if a.cases is None or case.name in a.cases]
-    a.arms = [arm for arm in devices_rings.ARMS if a.arms is None or arm in a.arms]
-    return a
+    if a.nested and a.quick:
+        a.cases = a.cases or devices_nested.QUICK_CASES
+    a.cases = [case for case in cases if a.cases is None or case.name in a.cases]
+    a.arms = [arm for arm in arms if a.arms is None or arm in a.arms] + [arm for arm in more_arms if arm in (a.arms or [])]
 
 
 def _print_list(arguments):
@@ -91,10 +102,18 @@ def _tables(arguments, results):
     return "\n\n".join(parts)
 
 
-def _run_all(arguments, results):
+def _nested(arguments, results, host):
+    with tempfile.TemporaryDirectory(prefix="devices-") as scratch:
+        host["nested"] = devices_nested.measure(arguments, results, scratch)
+
+
+def _run_all(arguments, results, host):
     """None, or why it ended early."""
     try:
-        _rings(arguments, results)
+        if arguments.nested:
+            _nested(arguments, results, host)
+        else:
+            _rings(arguments, results)
     except (guest.GuestBad, process.BenchError) as e:
         return str(e)
     except KeyboardInterrupt:
@@ -113,7 +132,7 @@ def main():
         print(f"devices: the machine is not quiet (load {host['load_at_start'][0]:.1f}): figures will be off", file=sys.stderr)
     results, started = stats.Results(), time.monotonic()
     try:
-        stopped = _run_all(arguments, results)
+        stopped = _run_all(arguments, results, host)
     finally:
         process.end_all()
     with open(arguments.json, "w", encoding="utf-8") as f:
@@ -122,7 +141,9 @@ def main():
         f.write("\n")
     print(f"\n{host['vmm'] or 'vmm'} ({(host['commit'] or '?')[:12]}) and {host['qemu']}\non {host['machine']}, "
           f"Linux {host['kernel']}; medians (least-greatest)\n")
-    print(_tables(arguments, results))
+    if arguments.nested:
+        print(f"in {devices_nested.describe(host.get('nested', {}))}\n")
+    print(devices_nested.tables(arguments, results) if arguments.nested else _tables(arguments, results))
     failed = sum(run["result"] != "completed" for run in results.runs)
     print(f"\n{len(results.runs)} runs, {failed} failed; all of them: {arguments.json}")
     if stopped:

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * firstbyte PROGRAM [ARGUMENT]...: starts the program and prints the nanoseconds from just before its fork until the first byte
- * on its standard output, then kills it. Its standard input is a pipe that stays open, its messages go to /dev/null.
+ * firstbyte [-t TEXT] PROGRAM [ARGUMENT]...: starts the program and prints the nanoseconds from just before its fork until the first byte
+ * on its standard output, or until TEXT is there, then kills it. Its standard input is a pipe that stays open, its messages go to /dev/null.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +16,10 @@
 #include <time.h>
 #include <unistd.h>
 
+/* With nothing on the output; an emulated host takes long. */
 #define PATIENCE_MS 20000
+#define TEXT_PATIENCE_MS 180000
+#define OUTPUT_MAX 65536
 
 static uint64_t now_ns(void)
 {
@@ -36,17 +40,45 @@ static _Noreturn void run(char **argv, const int in[2], const int out[2])
 	_exit(127);
 }
 
+/* Any text at all where @text is empty. */
+static bool wait_text(int fd, const char *text)
+{
+	static char output[OUTPUT_MAX + 1];
+	size_t len = 0;
+
+	while (len < OUTPUT_MAX) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		ssize_t n;
+
+		if (poll(&p, 1, *text ? TEXT_PATIENCE_MS : PATIENCE_MS) != 1)
+			return false;
+		n = read(fd, output + len, OUTPUT_MAX - len);
+		if (n <= 0)
+			return false;
+		/* Searched as a string: a byte of zero is none of it. */
+		for (ssize_t i = 0; i < n; i++, len++)
+			output[len] = output[len] ? output[len] : ' ';
+		if (strstr(output, text))
+			return true;
+	}
+	return false;
+}
+
 int main(int argc, char **argv)
 {
+	const char *text = "";
 	int in[2], out[2];
-	struct pollfd p;
 	uint64_t start, end;
-	char byte;
 	pid_t pid;
-	int got;
+	bool got;
 
-	if (argc < 2) {
-		fprintf(stderr, "usage: firstbyte PROGRAM [ARGUMENT]...\n");
+	if (argc > 3 && !strcmp(argv[1], "-t")) {
+		text = argv[2];
+		argv += 2;
+		argc -= 2;
+	}
+	if (argc < 2 || argv[1][0] == '-') {
+		fprintf(stderr, "usage: firstbyte [-t TEXT] PROGRAM [ARGUMENT]...\n");
 		return 2;
 	}
 	if (pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC)) {
@@ -62,13 +94,13 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	close(out[1]);
-	p = (struct pollfd){ .fd = out[0], .events = POLLIN };
-	got = poll(&p, 1, PATIENCE_MS) == 1 && read(out[0], &byte, 1) == 1;
+	got = wait_text(out[0], text);
 	end = now_ns();
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	if (!got) {
-		fprintf(stderr, "firstbyte: %s wrote nothing\n", argv[1]);
+		fprintf(stderr, "firstbyte: %s wrote %s%s\n", argv[1], *text ? "no " : "nothing",
+			text);
 		return 1;
 	}
 	printf("%" PRIu64 "\n", end - start);
