@@ -308,9 +308,25 @@ static const struct state_field vsock_fields[] = {
 	STATE_FIELD_U32(struct vsock_image, next_port),
 };
 
+/* On the worker: programs of the host come and go while the device is paused. */
+struct image_call {
+	struct vsock *s;
+	uint32_t next_port;
+};
+
+static void capture_now(void *opaque)
+{
+	struct image_call *c = opaque;
+
+	c->next_port = c->s->next_port;
+}
+
 static int vsock_capture(void *dev, void *image, struct err *err)
 {
-	((struct vsock_image *)image)->next_port = ((struct vsock *)dev)->next_port;
+	struct image_call c = { .s = dev };
+
+	worker_call(c.s->v.worker, capture_now, &c);
+	((struct vsock_image *)image)->next_port = c.next_port;
 	return 0;
 }
 
@@ -323,9 +339,18 @@ static int vsock_check(const void *image, struct err *err)
 	return 0;
 }
 
+static void apply_now(void *opaque)
+{
+	struct image_call *c = opaque;
+
+	c->s->next_port = c->next_port;
+}
+
 static int vsock_apply(void *dev, const void *image, struct err *err)
 {
-	((struct vsock *)dev)->next_port = ((const struct vsock_image *)image)->next_port;
+	struct image_call c = { dev, ((const struct vsock_image *)image)->next_port };
+
+	worker_call(c.s->v.worker, apply_now, &c);
 	return 0;
 }
 
