@@ -14,7 +14,7 @@ device_options='--virtio-console pty --virtio-console pty,name=agent --balloon -
 device_map='--virtio-console pty,id=console0 --virtio-console pty,id=console1'
 
 agent_bytes=16384
-balloon_mib=32
+balloon_mib=16
 
 # port_path NAME ID: where that port of the VM's console goes, as people are told in /tmp/NAME.status.
 port_path() {
