@@ -15,7 +15,7 @@
 # shellcheck source=tests/nested/device-checks.sh
 . /device-checks.sh
 
-moves=2 transport=pci slow=1 net=1 max_downtime_s=3 cmdline='console=ttyS0 quiet panic=-1'
+moves=2 transport=pci slow=1 net=1 max_downtime_s=3 compress='' cmdline='console=ttyS0 quiet panic=-1'
 while [ $# -gt 0 ]; do
 	case $1 in
 	--moves) moves=$2 && shift ;;
@@ -23,13 +23,14 @@ while [ $# -gt 0 ]; do
 	--slow) slow=$2 && shift ;;
 	--max-downtime) max_downtime_s=$2 && shift ;;
 	--no-net) net='' ;;
+	--no-compress) compress='--compress none' ;;
 	--verbose) cmdline='console=ttyS0 panic=-1' ;;
 	esac
 	shift
 done
 
 # shellcheck disable=SC2034 # for checks.sh and linux-checks.sh
-migrate_options="--max-downtime $((max_downtime_s * slow))s" mem=192M
+migrate_options="--max-downtime $((max_downtime_s * slow))s $compress" mem=192M
 boot_limit_s=$((boot_limit_s * slow)) count_limit_s=$((count_limit_s * slow)) step_limit_s=$((step_limit_s * slow))
 mac=52:54:00:12:34:56
 ip=/usr/sbin/ip
