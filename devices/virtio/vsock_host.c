@@ -74,13 +74,11 @@ void vsock_host_close_all(struct vsock *s)
 			free_conn(&s->conn[i]);
 }
 
-/* Both ends, the guest's by a RST. */
+/* Both ends, the guest's by a RST if it has heard of it at all. */
 static void reset_conn(struct vsock_conn *c)
 {
 	close_socket(c);
-	if (c->phase == VSOCK_HELLO)
-		free_conn(c);
-	else if (c->tell & VSOCK_TELL_REQUEST) /* it has not even heard of it */
+	if (c->phase == VSOCK_HELLO || c->tell & VSOCK_TELL_REQUEST)
 		free_conn(c);
 	else
 		vsock_conn_end(c);
