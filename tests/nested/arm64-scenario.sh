@@ -71,7 +71,7 @@ machine_tests() {
 	rm /python.tar
 	for file in /machine/test_*.py; do
 		[ "${file##*/}" != test_soak.py ] || continue
-		VMM=/bin/vmm VMM_TEST_PATIENCE_S=600 timeout 3000 /usr/bin/python3 -B "$file" >/tmp/machine.tests 2>&1
+		VMM=/bin/vmm VMM_TEST_SLOW=8 timeout 3000 /usr/bin/python3 -B "$file" >/tmp/machine.tests 2>&1
 		status=$?
 		sed "s|^\(\(not \)*ok - \)|\1${file##*/test_}: |; /ok - /!s/^/#   /" /tmp/machine.tests
 		failed=$((failed + $(grep -c '^not ok - ' /tmp/machine.tests)))

@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 
-from vmmtest import Skip, check, main, wait_for
+from vmmtest import SLOW, Skip, check, main, wait_for
 
 # The guest's own: stack, counters, page tables, what the console needs.
 FEW = 32
@@ -32,7 +32,8 @@ def visits(vm):
 
 def finds_the_working_set(world, backend):
     vm = world.run(cmdline="ws=16M fill=random fillsize=all report=0", extra=("--dirty", backend))
-    report = measure(world, "--for", "600ms", "--interval", "200ms")
+    # The guest has time to write all of it.
+    report = measure(world, "--for", f"{600 * SLOW}ms", "--interval", f"{200 * SLOW}ms")
     check(report["dirty_backend"] == backend.split(",")[0], report["dirty_backend"])
     check(WS <= report["working_set_pages"] <= WS + FEW, f"working set of {report['working_set_pages']} pages")
     check(report["intervals"] >= 2, f"{report['intervals']} intervals")

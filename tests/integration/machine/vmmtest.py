@@ -15,8 +15,11 @@ import time
 import traceback
 
 PROGRAM = os.environ.get("VMM", "vmm")
+# How often as long as usual everything may take, on an emulated host.
+SLOW = int(os.environ.get("VMM_TEST_SLOW", "1"))
 # How long anything may take before it counts as hanging; nothing is asserted about times below it.
-PATIENCE_S = int(os.environ.get("VMM_TEST_PATIENCE_S", "120"))
+PATIENCE_S = 120 * SLOW
+DEFAULT_DOWNTIME_MS = 300
 
 
 class Failure(Exception):
@@ -160,6 +163,13 @@ class Vm:
             self.console.close()
 
 
+def for_this_host(arguments):
+    """The same command, with a default that a slow host can keep."""
+    if SLOW == 1 or arguments[:1] != ("migrate",) or "--to" not in arguments or "--max-downtime" in arguments:
+        return arguments
+    return (*arguments, "--max-downtime", f"{DEFAULT_DOWNTIME_MS * SLOW}ms")
+
+
 class World:
     """A runtime directory of its own; everything in it ends with it."""
 
@@ -188,12 +198,12 @@ class World:
 
     def vmm(self, *arguments):
         """Runs a client command to its end: status, stdout, stderr."""
-        done = subprocess.run([PROGRAM, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        done = subprocess.run([PROGRAM, *for_this_host(arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                               env=self.environment, timeout=PATIENCE_S, check=False)
         return done.returncode, done.stdout, done.stderr
 
     def start(self, *arguments):
-        return subprocess.Popen([PROGRAM, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        return subprocess.Popen([PROGRAM, *for_this_host(arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, text=True, env=self.environment)
 
     def migrate(self, source, destination, *extra):
