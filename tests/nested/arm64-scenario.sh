@@ -132,6 +132,7 @@ logs() {
 linux() {
 	# shellcheck source=tests/nested/linux-checks.sh
 	. /linux-checks.sh
+	single_pages
 	# shellcheck disable=SC2034 # for run_linux
 	mem=256M cmdline="console=ttyS0 $quiet panic=-1"
 	run_linux l-0 2 /vmlinuz file:/tmp/l-0.log </dev/null >/tmp/l-0.out 2>&1 &

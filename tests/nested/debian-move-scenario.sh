@@ -134,6 +134,7 @@ if [ "$net" ]; then
 fi
 
 # --- the guest starts on h0 ------------------------------------------------------------------------
+single_pages
 # shellcheck disable=SC2086 # several words, or none
 in_host 0 vmm run --name g0 --cpus 2 --mem "$mem" --kernel /vmlinuz --initrd /guest.cpio --cmdline "$cmdline" \
 	--console file:/tmp/g0.log --transport "$transport" --disk "$image,id=root,serial=moving-disk" $net_h0 $device_options \
