@@ -85,21 +85,23 @@ class Console(threading.Thread):
         self.first_byte = None
         self.closed = False
         self.changed = threading.Condition()
+        # Our own: the process's may be closed, and its number another process's, while the thread is about to read.
+        self.fd = os.dup(process.popen.stdout.fileno())
         self.start()
 
     def run(self):
-        fd = self.process.popen.stdout.fileno()
         while True:
             try:
-                select.select([fd], [], [])
+                select.select([self.fd], [], [])
                 time.sleep(READ_PAUSE_S)
-                data = os.read(fd, 65536)
+                data = os.read(self.fd, 65536)
             except (OSError, ValueError):
                 data = b""
             with self.changed:
                 self._take(data)
                 self.changed.notify_all()
             if not data:
+                os.close(self.fd)
                 return
 
     def _take(self, data):
