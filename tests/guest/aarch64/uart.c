@@ -14,6 +14,7 @@
 
 static uint8_t received[RECEIVED_MAX];
 static uint32_t received_in, received_out; /* bytes so far */
+static bool full; /* the port's interrupt is off until the work has taken what there is */
 
 void uart_write(const char *s, size_t n)
 {
@@ -30,7 +31,7 @@ void uart_init(void)
 	mmio_write8(UART_PA + UART_IER, UART_IER_RECEIVED);
 }
 
-/* More than a bound at once is left: the line stays up. What does not fit is lost. */
+/* More than a bound at once is left: the line stays up. What does not fit stays in the port, which says no more of it. */
 void uart_handle_interrupt(void)
 {
 	uint32_t out = __atomic_load_n(&received_out, __ATOMIC_RELAXED);
@@ -39,11 +40,15 @@ void uart_handle_interrupt(void)
 	for (uint32_t i = 0; i < DRAIN_MAX; i++) {
 		uint8_t c;
 
+		if (in - out == RECEIVED_MAX) {
+			__atomic_store_n(&full, true, __ATOMIC_RELAXED);
+			mmio_write8(UART_PA + UART_IER, 0);
+			break;
+		}
 		if (!(mmio_read8(UART_PA + UART_LSR) & UART_LSR_DATA_READY))
 			break;
 		c = mmio_read8(UART_PA + UART_DATA);
-		if (in - out < RECEIVED_MAX)
-			received[in++ % RECEIVED_MAX] = c;
+		received[in++ % RECEIVED_MAX] = c;
 	}
 	__atomic_store_n(&received_in, in, __ATOMIC_RELEASE);
 }
@@ -53,8 +58,13 @@ int uart_getc(void)
 	uint32_t out = received_out;
 	int c;
 
-	if (__atomic_load_n(&received_in, __ATOMIC_ACQUIRE) == out)
+	if (__atomic_load_n(&received_in, __ATOMIC_ACQUIRE) == out) {
+		if (__atomic_load_n(&full, __ATOMIC_RELAXED)) {
+			__atomic_store_n(&full, false, __ATOMIC_RELAXED);
+			mmio_write8(UART_PA + UART_IER, UART_IER_RECEIVED);
+		}
 		return -1;
+	}
 	c = received[out % RECEIVED_MAX];
 	__atomic_store_n(&received_out, out + 1, __ATOMIC_RELEASE);
 	return c;
