@@ -71,9 +71,12 @@ machine_tests() {
 	rm /python.tar
 	for file in /machine/test_*.py; do
 		[ "${file##*/}" != test_soak.py ] || continue
-		VMM=/bin/vmm VMM_TEST_SLOW=8 timeout 3000 /usr/bin/python3 -B "$file" >/tmp/machine.tests 2>&1
-		status=$?
-		sed "s|^\(\(not \)*ok - \)|\1${file##*/test_}: |; /ok - /!s/^/#   /" /tmp/machine.tests
+		{
+			VMM=/bin/vmm VMM_TEST_SLOW=8 timeout 3000 /usr/bin/python3 -B "$file" 2>&1
+			echo $? >/tmp/machine.status
+		} | tee /tmp/machine.tests |
+			awk -v name="${file##*/test_}" '/ok - / { sub(/ok - /, "&" name ": ") } !/ok - / { $0 = "#   " $0 } { print; fflush() }'
+		status=$(cat /tmp/machine.status)
 		failed=$((failed + $(grep -c '^not ok - ' /tmp/machine.tests)))
 		check "${file##*/} ends (status $status)" [ "$status" -le 1 ]
 	done
