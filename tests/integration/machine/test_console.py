@@ -12,10 +12,9 @@ import struct
 import sys
 import termios
 
-from vmmtest import check, main, wait_for
+from vmmtest import PATIENT, check, main, wait_for
 
 QUIET = {"cmdline": "ws=1M rate=1000", "cpus": 1}
-PATIENT = ("--max-downtime", "30s")
 # state.md, section "console": open and tell of 8 ports, columns, rows; behind name, instance and version the length of these.
 SECTION = re.compile(rb"\x07console.{4}\x01\x00\x14\x00\x00\x00.{16}(.{4})", re.DOTALL)
 

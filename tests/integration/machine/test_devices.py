@@ -9,13 +9,11 @@ import struct
 import subprocess
 import sys
 
-from vmmtest import Skip, Vm, check, main, wait_for
+from vmmtest import PATIENT, Skip, Vm, check, main, wait_for
 
 F_OFD_SETLK = 37
 IMAGE_BYTES = 4 << 20
 QUIET = {"cmdline": "ws=1M rate=1000", "cpus": 1}
-# Nothing here is about time: a busy host shall not keep a VM from moving.
-PATIENT = ("--max-downtime", "30s")
 
 
 def image(world, name, size=IMAGE_BYTES):
@@ -41,22 +39,6 @@ def shape(vm):
     return [(d["kind"], d["id"], d["transport"], d["slot"]) for d in vm.api("GET", "vm.info")[1]["devices"]]
 
 
-def attempt(world, *arguments):
-    """`vmm run` that is expected to fail: its one line."""
-    status, _, err = world.vmm("run", "--mem", "64M", "--console", "null", *arguments)
-    check(status == 1 and err.count("\n") == 1, f"{arguments}: {status}: {err}")
-    return err
-
-
-def fails_to_move(world, source, destination, *messages):
-    """A migration that the destination refuses: the report."""
-    status, out, err = world.vmm("migrate", source.name, "--to", destination.address, "--json", *PATIENT)
-    check(status == 1, f"{status}: {out}{err}")
-    for message in messages:
-        check(message in err, f"\"{err}\" does not say {message}")
-    check(destination.wait_end() == 1, destination.log())
-
-
 def moves(world, transport):
     disk = image(world, "disk")
     source = world.run(extra=("--disk", f"{disk},id=root,queues=2", "--rng", "--balloon", "--transport", transport,
@@ -70,7 +52,7 @@ def moves(world, transport):
     check(shape(destination) == before, f"{shape(destination)}")
     local = {d["id"]: d["local"] for d in destination.api("GET", "vm.info")[1]["devices"]}
     check(local == {"root": disk, "data": os.path.join(world.directory, "copy"), "balloon0": "", "rng0": ""}, f"{local}")
-    check("has it open" in attempt(world, "--disk", disk), "the disk's lock did not come along")
+    check("has it open" in world.attempt("--disk", disk), "the disk's lock did not come along")
     # And back, with what the destination knows of it.
     third = world.receive("c")
     world.migrate(destination, third, *PATIENT)
@@ -102,10 +84,10 @@ def test_refused_before_memory_moves(world):
     for mapping, messages in ((f"{world.directory}/none,id=root", ("device \"root\"", f"--disk {world.directory}/none", "No such file")),
                               (f"{small},id=root", ("device \"root\"", small)),
                               (f"{disk},id=boot", ("no such device \"boot\"", "\"root\""))):
-        fails_to_move(world, source, world.receive("b" + str(len(world.vms)), extra=("--disk", mapping)), *messages)
+        world.fails_to_move(source, world.receive("b" + str(len(world.vms)), extra=("--disk", mapping)), *messages)
         report = source.api("GET", "vm.migration-status")[1]
         check(report["rounds"] == 0 and source.state() == "running", f"{report}")
-    fails_to_move(world, source, world.receive("m", extra=("--mapped-only",)), "--mapped-only", "\"root\"", disk)
+    world.fails_to_move(source, world.receive("m", extra=("--mapped-only",)), "--mapped-only", "\"root\"", disk)
     destination = world.receive(extra=("--mapped-only", "--disk", f"{disk},id=root"))
     world.migrate(source, destination, *PATIENT)
     destination.verify()
@@ -114,14 +96,14 @@ def test_refused_before_memory_moves(world):
 def test_one_image_one_writer(world):
     disk = image(world, "disk")
     first = world.run(extra=("--disk", disk), **QUIET)
-    line = attempt(world, "--disk", disk)
+    line = world.attempt("--disk", disk)
     check(f"--disk {disk}: " in line and "has it open for writing" in line, line)
-    check("has it open" in attempt(world, "--disk", f"{disk},ro"), "a reader beside a writer")
+    check("has it open" in world.attempt("--disk", f"{disk},ro"), "a reader beside a writer")
     shared = world.run("s", extra=("--disk", f"{disk},shared"), **QUIET)
     shared.verify()
     first.verify()
     readers = [world.run(name, extra=("--disk", f"{disk},ro"), **QUIET) for name in ("r1", "r2")]
-    check("has it open" in attempt(world, "--disk", disk), "a writer beside readers")
+    check("has it open" in world.attempt("--disk", disk), "a writer beside readers")
     for reader in readers:
         reader.verify()
 
@@ -131,10 +113,10 @@ def test_destination_cannot_take_the_disk(world):
     disk, copy = image(world, "disk"), image(world, "copy")
     source = world.run(extra=("--disk", f"{disk},id=root"), **QUIET)
     lock = Lock(copy)
-    fails_to_move(world, source, world.receive(extra=("--disk", f"{copy},id=root")), f"--disk {copy}: ", "has it open")
+    world.fails_to_move(source, world.receive(extra=("--disk", f"{copy},id=root")), f"--disk {copy}: ", "has it open")
     lock.close()
     check(source.state() == "running", source.state())
-    check("has it open" in attempt(world, "--disk", disk), "the source has lost its lock")
+    check("has it open" in world.attempt("--disk", disk), "the source has lost its lock")
     destination = world.receive("c", extra=("--disk", f"{copy},id=root"))
     world.migrate(source, destination, *PATIENT)
     destination.verify()
@@ -146,14 +128,14 @@ def test_disk_is_lost_in_between(world):
     source = world.run(extra=("--disk", f"{disk},id=root"), **QUIET)
     lock = Lock(copy)
     os.rename(disk, moved)
-    fails_to_move(world, source, world.receive(extra=("--disk", f"{copy},id=root")), "could not be resumed here either", disk)
+    world.fails_to_move(source, world.receive(extra=("--disk", f"{copy},id=root")), "could not be resumed here either", disk)
     check(source.state() == "paused", source.state())
     status, answer = source.api("PUT", "vm.resume", {})
     check(status == 409 and disk in answer["error"], f"{status} {answer}")
     check(source.state() == "paused", source.state())
     os.rename(moved, disk)
     check(source.api("PUT", "vm.resume", {})[0] == 204, source.log())
-    check("has it open" in attempt(world, "--disk", disk), "the lock was not taken back")
+    check("has it open" in world.attempt("--disk", disk), "the lock was not taken back")
     lock.close()
     destination = world.receive("c", extra=("--disk", f"{copy},id=root"))
     world.migrate(source, destination, *PATIENT)
@@ -239,8 +221,8 @@ class Taps:
 def test_network_moves(world):
     with Taps("a", "b") as (here, there):
         source = world.run(extra=("--net", f"tap={here},id=lan"), **QUIET)
-        fails_to_move(world, source, world.receive("x", extra=("--net", "tap=vtnone,id=lan")), "device \"lan\"", "vtnone")
-        fails_to_move(world, source, world.receive("y"), "device \"lan\"", here)
+        world.fails_to_move(source, world.receive("x", extra=("--net", "tap=vtnone,id=lan")), "device \"lan\"", "vtnone")
+        world.fails_to_move(source, world.receive("y"), "device \"lan\"", here)
         destination = world.receive(extra=("--net", f"tap={there},id=lan"))
         world.migrate(source, destination, *PATIENT)
         check(shape(destination) == [("net", "lan", "pci", 1)], f"{shape(destination)}")

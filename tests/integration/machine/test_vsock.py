@@ -8,11 +8,9 @@ import socket
 import stat
 import sys
 
-from vmmtest import check, main, wait_for
+from vmmtest import PATIENT, check, main, wait_for
 
 QUIET = {"cmdline": "ws=1M rate=1000", "cpus": 1}
-# Nothing here is about time: a busy host shall not keep a VM from moving.
-PATIENT = ("--max-downtime", "30s")
 FAULTS = re.compile(r"vmm-guest: faults device=vsock (?:pci|mmio)=\S+ tried=(\d+) bad=(\d+)\n")
 
 
@@ -37,29 +35,13 @@ def shape(vm):
     return [(d["kind"], d["id"], d["local"], d["transport"], d["slot"]) for d in vm.api("GET", "vm.info")[1]["devices"]]
 
 
-def attempt(world, option):
-    """`vmm run` that is expected to fail: its one line."""
-    status, _, err = world.vmm("run", "--mem", "64M", "--console", "null", "--vsock", option)
-    check(status == 1 and err.count("\n") == 1, f"{option}: {status}: {err}")
-    return err
-
-
-def fails_to_move(world, source, destination, *messages):
-    status, out, err = world.vmm("migrate", source.name, "--to", destination.address, "--json", *PATIENT)
-    check(status == 1, f"{status}: {out}{err}")
-    for message in messages:
-        check(message in err, f"\"{err}\" does not say {message}")
-    check(destination.wait_end() == 1, destination.log())
-    check(source.state() == "running", source.state())
-
-
 def test_the_socket_is_ours(world):
     path = place(world, "v")
     vm = world.run(extra=("--vsock", f"path={path},cid=5"), **QUIET)
     check(shape(vm) == [("vsock", "vsock0", path, "pci", 1)], f"{shape(vm)}")
     mode = os.stat(path).st_mode
     check(stat.S_ISSOCK(mode) and stat.S_IMODE(mode) == 0o600, oct(mode))
-    line = attempt(world, f"path={path},cid=6")
+    line = world.attempt("--vsock", f"path={path},cid=6")
     check("--vsock: " in line and path in line and "Address already in use" in line, line)
     vm.verify()
     check(not os.path.exists(path), "the socket file is left")
@@ -76,9 +58,9 @@ def test_paths_that_do_not_do(world):
     file = place(world, "file")
     with open(file, "wb"):
         pass
-    check("is no socket" in attempt(world, f"path={file},cid=3"), "a file")
-    check("directory /nonexistent" in attempt(world, "path=/nonexistent/v,cid=3"), "a directory that is missing")
-    check("longer than the 96 bytes" in attempt(world, f"path=/{'x' * 96},cid=3"), "too long")
+    check("is no socket" in world.attempt("--vsock", f"path={file},cid=3"), "a file")
+    check("directory /nonexistent" in world.attempt("--vsock", "path=/nonexistent/v,cid=3"), "a directory that is missing")
+    check("longer than the 96 bytes" in world.attempt("--vsock", f"path=/{'x' * 96},cid=3"), "too long")
     check(os.path.exists(file), "the file was removed")
 
 
@@ -89,13 +71,14 @@ def moves(world, transport):
     for mapping, messages in ((("--vsock", "path=/nonexistent/v,id=sock"), ("device \"sock\"", "--vsock", "directory /nonexistent")),
                               (("--vsock", f"path={there},id=other"), ("no such device \"other\"", "\"sock\"")),
                               (("--mapped-only",), ("--mapped-only", "\"sock\"", here))):
-        fails_to_move(world, source, world.receive("x" + str(len(world.vms)), extra=mapping), *messages)
+        world.fails_to_move(source, world.receive("x" + str(len(world.vms)), extra=mapping), *messages)
+        check(source.state() == "running", source.state())
         check(source.api("GET", "vm.migration-status")[1]["rounds"] == 0, "memory has moved")
     # It was free when the VM was built there, and is somebody else's when it is handed over.
     other = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     other.bind(there)
     other.listen(8)
-    fails_to_move(world, source, world.receive("y", extra=("--vsock", f"path={there},id=sock")), "--vsock", there, "Address already in use")
+    world.fails_to_move(source, world.receive("y", extra=("--vsock", f"path={there},id=sock")), "--vsock", there, "Address already in use")
     check(listens(here), "the source has lost its socket")
     other.close()
     destination = world.receive(extra=("--vsock", f"path={there},id=sock"))

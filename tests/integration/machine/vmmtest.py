@@ -20,6 +20,8 @@ SLOW = int(os.environ.get("VMM_TEST_SLOW", "1"))
 # How long anything may take before it counts as hanging; nothing is asserted about times below it.
 PATIENCE_S = 120 * SLOW
 DEFAULT_DOWNTIME_MS = 300
+# For a migration that is not about time: a busy host shall not keep a VM from moving.
+PATIENT = ("--max-downtime", "30s")
 
 
 class Failure(Exception):
@@ -202,9 +204,23 @@ class World:
                               env=self.environment, timeout=PATIENCE_S, check=False)
         return done.returncode, done.stdout, done.stderr
 
+    def attempt(self, *arguments):
+        """`vmm run` that is expected to fail: its one line."""
+        status, _, err = self.vmm("run", "--mem", "64M", "--console", "null", *arguments)
+        check(status == 1 and err.count("\n") == 1, f"{arguments}: {status}: {err}")
+        return err
+
     def start(self, *arguments):
         return subprocess.Popen([PROGRAM, *for_this_host(arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, text=True, env=self.environment)
+
+    def fails_to_move(self, source, destination, *messages):
+        """A migration that the destination refuses, for what the messages say."""
+        status, out, err = self.vmm("migrate", source.name, "--to", destination.address, "--json", *PATIENT)
+        check(status == 1, f"{status}: {out}{err}")
+        for message in messages:
+            check(message in err, f"\"{err}\" does not say {message}")
+        check(destination.wait_end() == 1, destination.log())
 
     def migrate(self, source, destination, *extra):
         """Moves source to destination; the report."""
