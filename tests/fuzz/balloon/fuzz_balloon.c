@@ -6,11 +6,9 @@
  * Input: u8 features (bit 0 hints, 1 reporting, 2 event indices), then steps, each a u8: bits 2-0 below BALLOON_QUEUES: a request on that queue, bits 4-3 parts - 1 and for each part u8 flags (bit 0: the
  * device writes), u16 page, u16 offset and length in 64 bytes, and 8 bytes of contents; else a step of the machine's.
  */
-#include <sched.h>
 #include <string.h>
 
 #include "base/bytes.h"
-#include "base/clock.h"
 #include "base/num.h"
 #include "devices/virtio/balloon.h"
 #include "tests/unit/devices/virtio_driver.h"
@@ -24,7 +22,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len_bytes);
 #define AREA_PAGE ((AREA_GPA - DRIVER_RAM_GPA) / PAGE)
 #define NAMED_PAGES (AREA_PAGES + 4u)
 #define MAX_STEPS 16u
-#define WAIT_NS (5 * NS_PER_S)
 
 enum { STEP_ASK = BALLOON_QUEUES, STEP_STOP, STEP_MOVE };
 
@@ -153,17 +150,10 @@ static bool one_step(struct reader *in)
 
 static void wait_for_answers(void)
 {
-	uint64_t end_ns = clock_mono_ns() + WAIT_NS;
-
-	for (unsigned int q = 0; q < BALLOON_QUEUES; q++) {
-		/* A buffer of statistics is kept. */
-		while (q != BALLOON_STATS && driver_used(&driver, q) != noffered[q] &&
-		       !(virtio_get_status(driver.v) & VIRTIO_NEEDS_RESET)) {
-			if (clock_mono_ns() > end_ns || driver_used(&driver, q) > noffered[q])
-				__builtin_trap();
-			sched_yield();
-		}
-	}
+	/* A buffer of statistics is kept. */
+	for (unsigned int q = 0; q < BALLOON_QUEUES; q++)
+		if (q != BALLOON_STATS && !driver_settle(&driver, q, noffered[q]))
+			__builtin_trap();
 	/* What broke the rules may not be the last that was under way. */
 	if (virtio_pause(driver.v, UINT64_MAX, NULL))
 		__builtin_trap();

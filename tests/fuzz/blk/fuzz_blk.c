@@ -6,7 +6,6 @@
  * u16 offset and u16 length.
  */
 #include <linux/virtio_blk.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,7 +13,6 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
-#include "base/clock.h"
 #include "base/num.h"
 #include "virtio_driver.h"
 
@@ -24,7 +22,6 @@
 #define CANARY_BYTES 4096u
 #define CANARY 0xc5
 #define MAX_REQUESTS 8u
-#define WAIT_NS (5 * NS_PER_S)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len_bytes);
 
@@ -84,18 +81,6 @@ static bool add_request(struct reader *in)
 	return true;
 }
 
-static void wait_for(unsigned int n)
-{
-	uint64_t end_ns = clock_mono_ns() + WAIT_NS;
-
-	while (driver_used(&driver, 0) != n &&
-	       !(virtio_get_status(driver.v) & VIRTIO_NEEDS_RESET)) {
-		if (clock_mono_ns() > end_ns || driver_used(&driver, 0) > n)
-			__builtin_trap();
-		sched_yield();
-	}
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len_bytes)
 {
 	struct reader in = reader_over(data, len_bytes);
@@ -111,7 +96,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len_bytes)
 	while (n < MAX_REQUESTS && add_request(&in))
 		n++;
 	virtio_kick(driver.v, 0);
-	wait_for(n);
+	if (!driver_settle(&driver, 0, n))
+		__builtin_trap();
 	if (fstat(image, &st) || st.st_size != IMAGE_BYTES)
 		__builtin_trap();
 	canary = driver_ptr(&driver, canary_gpa, CANARY_BYTES);

@@ -6,11 +6,9 @@
  * Input: u8 features (bit 0 MULTIPORT, 1 event indices), then steps, each a u8: bits 2-0 a queue, bit 3 writable, bits 7-4 length in eighths of 64 bytes, then 8 bytes of contents; 6: a new
  * size; 7: a move.
  */
-#include <sched.h>
 #include <string.h>
 
 #include "base/bytes.h"
-#include "base/clock.h"
 #include "devices/virtio/console.h"
 #include "tests/unit/devices/virtio_driver.h"
 
@@ -20,7 +18,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len_bytes);
 #define MAX_STEPS 32u
 #define BUFFER_BYTES 128u
 #define CANARY 0xc5
-#define WAIT_NS (5 * NS_PER_S)
 #define FEATURES (1ULL << VIRTIO_F_VERSION_1 | 1ULL << VIRTIO_CONSOLE_F_SIZE)
 
 enum { STEP_SIZE = NQUEUES, STEP_MOVE };
@@ -84,16 +81,9 @@ static bool one_step(struct reader *in)
 /* What the driver sends (odd queues) comes back; what it gives is used or not. */
 static void wait_for_answers(void)
 {
-	uint64_t end_ns = clock_mono_ns() + WAIT_NS;
-
-	for (unsigned int q = 1; q < NQUEUES; q += 2) {
-		while (driver_used(&driver, q) != noffered[q] &&
-		       !(virtio_get_status(driver.v) & VIRTIO_NEEDS_RESET)) {
-			if (clock_mono_ns() > end_ns)
-				__builtin_trap();
-			sched_yield();
-		}
-	}
+	for (unsigned int q = 1; q < NQUEUES; q += 2)
+		if (!driver_settle(&driver, q, noffered[q]))
+			__builtin_trap();
 	if (virtio_pause(driver.v, UINT64_MAX, NULL))
 		__builtin_trap();
 	for (unsigned int q = 0; q < NQUEUES; q++)

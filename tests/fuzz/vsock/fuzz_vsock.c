@@ -13,7 +13,6 @@
  */
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +21,6 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
-#include "base/clock.h"
 #include "base/fd.h"
 #include "devices/virtio/vsock.h"
 #include "tests/unit/devices/virtio_driver.h"
@@ -32,7 +30,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len_bytes);
 #define MAX_STEPS 48u
 #define BUFFER_BYTES 640u
 #define CANARY 0xc5
-#define WAIT_NS (5 * NS_PER_S)
 #define MAX_HOSTS 4u
 #define GUEST_CID 9u
 
@@ -226,14 +223,8 @@ static bool one_step(struct reader *in)
 /* All that the guest sent is taken: there are fewer than refusals may wait. */
 static void wait_for_answers(void)
 {
-	uint64_t end_ns = clock_mono_ns() + WAIT_NS;
-
-	while (driver_used(&driver, VSOCK_TX) != noffered[VSOCK_TX] &&
-	       !(virtio_get_status(driver.v) & VIRTIO_NEEDS_RESET)) {
-		if (clock_mono_ns() > end_ns)
-			__builtin_trap();
-		sched_yield();
-	}
+	if (!driver_settle(&driver, VSOCK_TX, noffered[VSOCK_TX]))
+		__builtin_trap();
 	if (virtio_pause(driver.v, UINT64_MAX, NULL))
 		__builtin_trap();
 	for (unsigned int q = 0; q < VSOCK_NQUEUES; q++)

@@ -439,6 +439,24 @@ bool driver_wait_status(struct driver *d, uint8_t bits)
 	return wait_until(has_status, d, &bits);
 }
 
+struct entries {
+	unsigned int queue, n;
+};
+
+static bool has_settled(struct driver *d, const void *what)
+{
+	const struct entries *e = what;
+
+	return driver_used(d, e->queue) >= e->n || virtio_get_status(d->v) & VIRTIO_NEEDS_RESET;
+}
+
+bool driver_settle(struct driver *d, unsigned int queue, unsigned int n)
+{
+	const struct entries e = { queue, n };
+
+	return wait_until(has_settled, d, &e) && driver_used(d, queue) <= n;
+}
+
 struct count {
 	atomic_uint *counter;
 	unsigned int n;

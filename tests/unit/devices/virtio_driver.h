@@ -98,6 +98,8 @@ bool driver_wait_used(struct driver *d, unsigned int queue, uint16_t *ret_head,
 		      uint32_t *ret_written);
 /* How many used entries there are to take now. */
 unsigned int driver_used(struct driver *d, unsigned int queue);
+/* Waits until all of @n entries are used, or the device needs a reset. False: neither, or more of them were used. */
+bool driver_settle(struct driver *d, unsigned int queue, unsigned int n);
 /* driver_add, driver_kick and driver_wait_used for one request; false: no answer, or one of another head. */
 bool driver_do(struct driver *d, unsigned int queue, const struct driver_part *parts,
 	       unsigned int nparts, uint32_t *ret_written);
