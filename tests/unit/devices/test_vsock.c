@@ -24,6 +24,18 @@ static uint8_t byte_at(uint32_t i)
 	return (uint8_t)(i * 2654435761u >> 24);
 }
 
+/* What vsock_from_guest opened: both halves at once, answered by a RST (§5.10.6.5). */
+static void guest_closes(struct vsock_fixture *f)
+{
+	vsock_say(f,
+		  &(struct vsock_packet){ .src_port = 1000,
+					  .dst_port = 7,
+					  .op = VIRTIO_VSOCK_OP_SHUTDOWN,
+					  .flags = 3 },
+		  NULL);
+	vsock_expect(f, VIRTIO_VSOCK_OP_RST, 1000, 7, NULL);
+}
+
 static void fill(uint8_t *p, uint32_t first, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
@@ -317,13 +329,7 @@ static void halves_are_shut_one_by_one(void **state)
 			.src_port = 1000, .dst_port = 7, .op = VIRTIO_VSOCK_OP_RW, .len_bytes = 4 },
 		"last");
 	host_expect(host, "last", 4);
-	vsock_say(f,
-		  &(struct vsock_packet){ .src_port = 1000,
-					  .dst_port = 7,
-					  .op = VIRTIO_VSOCK_OP_SHUTDOWN,
-					  .flags = 3 },
-		  NULL);
-	vsock_expect(f, VIRTIO_VSOCK_OP_RST, 1000, 7, NULL);
+	guest_closes(f);
 	host_expect_end(host);
 	vsock_expect_counter(f, "connections", 0);
 }
@@ -368,13 +374,7 @@ static void a_reader_that_sleeps(void **state)
 	vsock_expect(f, VIRTIO_VSOCK_OP_SHUTDOWN, 80, port, NULL);
 	vsock_op(f, VIRTIO_VSOCK_OP_RST, 80, port);
 	/* The guest closes; its ports are free at once, and the rest is read at leisure. */
-	vsock_say(f,
-		  &(struct vsock_packet){ .src_port = 1000,
-					  .dst_port = 7,
-					  .op = VIRTIO_VSOCK_OP_SHUTDOWN,
-					  .flags = 3 },
-		  NULL);
-	vsock_expect(f, VIRTIO_VSOCK_OP_RST, 1000, 7, NULL);
+	guest_closes(f);
 	other = vsock_from_guest(f);
 	fill(data, 0, sent);
 	host_expect(host, data, sent);
