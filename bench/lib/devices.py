@@ -104,7 +104,7 @@ def _tables(arguments, results):
 
 def _nested(arguments, results, host):
     with tempfile.TemporaryDirectory(prefix="devices-") as scratch:
-        host["nested"] = devices_nested.measure(arguments, results, scratch)
+        devices_nested.measure(arguments, results, host.setdefault("nested", {}), scratch)
 
 
 def _run_all(arguments, results, host):

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 import extras
-from process import BenchError
+from process import BenchError, follow
 import stats
 import table
 
@@ -65,7 +65,7 @@ def _firmware():
                 break
 
 
-def _files(build, lib, image):
+def _files(build, image):
     yield f"{build}/src/vmm", "/bin/vmm"
     yield f"{build}/src/vmm-ctl", "/bin/vmm-ctl"
     yield f"{build}/bench/load/device-load", "/bin/device-load"
@@ -94,7 +94,7 @@ def _argv(arguments, scratch):
     boots = 0 if arguments.quick else arguments.boots
     argv += ["--timeout", str(MARGIN_S + len(arguments.arms) * (BOOT_S + arguments.runs * len(arguments.cases) * LOAD_S) +
                               boots * len(BOOT_ARMS) * BOOT_S)]
-    for source, target in _files(arguments.build, lib, _image(arguments.build, lib, scratch)):
+    for source, target in _files(arguments.build, _image(arguments.build, lib, scratch)):
         argv += ["--add", f"{source}:{target}"]
     return argv + ["--", "--arms", " ".join(arguments.arms), "--runs", str(arguments.runs), "--seconds", str(SECONDS),
                    "--cases", ";".join(f"{case.name}={case.command}" for case in arguments.cases),
@@ -125,10 +125,10 @@ def _load_record(case, raw):
 class Output:
     """What the emulated host prints, line by line, as records."""
 
-    def __init__(self, arguments, results):
+    def __init__(self, arguments, results, host):
         self.cases = {case.name: case for case in arguments.cases}
         self.results = results
-        self.host = {}
+        self.host = host
         self.mappings = {}
         self.ended = False
 
@@ -171,21 +171,13 @@ class Output:
             self.results.add("memory", arm, 1, {"result": "completed"} | extras.beside_ram(mappings, MEM_MIB << 10))
 
 
-def measure(arguments, results, scratch):
-    """The host's facts. Raises BenchError when it did not come to its end; what was measured until then is in RESULTS."""
-    output = Output(arguments, results)
-    with subprocess.Popen(_argv(arguments, scratch), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, encoding="utf-8",
-                          errors="replace") as host:
-        try:
-            for text in host.stdout:
-                output.line(text)
-        except BaseException:
-            host.terminate()
-            raise
+def measure(arguments, results, host, scratch):
+    """Fills in RESULTS and HOST, the host's facts, with all that there is when it raises BenchError as well: the host did not come to its end."""
+    output = Output(arguments, results, host)
+    status = follow(_argv(arguments, scratch), output.line)
     output.add_memory()
-    if host.returncode or not output.ended:
-        raise BenchError(f"{HOSTS[arguments.nested]} ended with status {host.returncode} before the end")
-    return output.host
+    if status or not output.ended:
+        raise BenchError(f"{HOSTS[arguments.nested]} ended with status {status} before the end")
 
 
 def describe(host):

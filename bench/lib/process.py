@@ -30,6 +30,19 @@ def end_all():
         process.end()
 
 
+def follow(argv, take):
+    """Runs a program to its end and gives each line of its output to TAKE; its status. What TAKE raises ends it."""
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, encoding="utf-8",
+                          errors="replace") as popen:
+        try:
+            for line in popen.stdout:
+                take(line)
+        except BaseException:
+            popen.terminate()
+            raise
+    return popen.returncode
+
+
 class Process:
     """A program with its standard input and output on pipes; its messages go to a file."""
 

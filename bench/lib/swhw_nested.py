@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tarfile
 
-from process import BenchError
+from process import BenchError, follow
 
 BEGIN = "-----begin results-----"
 END = "-----end results-----"
@@ -168,14 +168,7 @@ def run(argv, directory, tell=None):
     """Status of the host; its results lie in DIRECTORY. 124: out of time, 125: the host is of no use."""
     tell = tell or (lambda text: print(text, file=sys.stderr, flush=True))
     results = Results(directory, tell)
-    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, encoding="utf-8",
-                          errors="replace") as host:
-        try:
-            for text in host.stdout:
-                results.line(text)
-        except BaseException:
-            host.terminate()
-            raise
+    status = follow(argv, results.line)
     if results.count == 0:
-        raise BenchError(f"{argv[0]} ended with status {host.returncode} before anything was measured")
-    return host.returncode
+        raise BenchError(f"{argv[0]} ended with status {status} before anything was measured")
+    return status

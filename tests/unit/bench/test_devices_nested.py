@@ -27,7 +27,7 @@ class Output(unittest.TestCase):
     def setUp(self):
         self.arguments = argparse.Namespace(cases=devices_nested.CASES, arms=devices_nested.ARMS)
         self.results = stats.Results()
-        self.output = devices_nested.Output(self.arguments, self.results)
+        self.output = devices_nested.Output(self.arguments, self.results, {})
 
     def take(self, *lines):
         with contextlib.redirect_stderr(io.StringIO()):
