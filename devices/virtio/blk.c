@@ -349,6 +349,7 @@ static const struct virtio_type blk_type = {
 	.pci_class = PCI_CLASS_STORAGE,
 	.activate = blk_activate,
 	.serve = blk_serve,
+	.polls = true,
 	.in_flight = blk_in_flight,
 	.wait = blk_wait,
 	.reset = blk_reset,

@@ -12,6 +12,7 @@
 #define RESET_WAIT_S 5u
 /* How often a queue is served in a row while its driver goes on adding; then it is another queue's turn. */
 #define MAX_ROUNDS 4u
+#define MAX_POLLED_ROUNDS 64u /* they are short */
 
 void virtio_interrupt(struct virtio *v, int queue)
 {
@@ -28,18 +29,35 @@ static void set_serving(struct virtio *v, bool on)
 		v->type->serving(v->self, on);
 }
 
+static bool is_idle(const struct virtio *v)
+{
+	return !v->type->in_flight || v->type->in_flight(v->self) == 0;
+}
+
+/* The queue has more: for a while with notifications off, then once with them on. */
+static bool has_more(struct virtio_queue *q)
+{
+	struct virtio *v = q->v;
+
+	if (v->type->polls && is_idle(v) && virtio_poll_watch(&q->poll, &q->vq))
+		return true;
+	return virtq_enable_notify(&q->vq, true);
+}
+
 static void serve(struct virtio_queue *q)
 {
 	struct virtio *v = q->v;
 	unsigned int index = (unsigned int)(q - v->queue);
+	unsigned int rounds = v->type->polls ? MAX_POLLED_ROUNDS : MAX_ROUNDS;
 
 	if (!v->serving || !q->enabled)
 		return;
-	for (unsigned int round = 0; round < MAX_ROUNDS; round++) {
+	virtio_poll_woken(&q->poll);
+	while (rounds--) {
 		if (!q->quiet)
 			virtq_enable_notify(&q->vq, false);
 		v->type->serve(v->self, index);
-		if (!v->serving || q->quiet || !virtq_enable_notify(&q->vq, true))
+		if (!v->serving || q->quiet || !has_more(q))
 			return;
 	}
 	virtio_again(v, index);

@@ -290,6 +290,11 @@ unsigned int virtq_pending(struct virtq *q)
 	return MIN(n, q->size);
 }
 
+bool virtq_came(const struct virtq *q)
+{
+	return q->avail && ring_get_acquire(q->avail, RING_IDX) != q->avail_seen;
+}
+
 void virtq_fill(struct virtq *q, uint16_t head, uint32_t written, unsigned int ahead)
 {
 	uint32_t at = RING_ENTRIES + USED_ENTRY * ((q->used_idx + ahead) & (q->size - 1u));

@@ -57,6 +57,8 @@ int virtq_pop(struct virtq *q, struct virtq_chain *ret, struct err *err);
 void virtq_unpop(struct virtq *q, uint16_t head);
 /* Chains that are available and not taken yet; beyond the size: the size. */
 unsigned int virtq_pending(struct virtq *q);
+/* Chains came since virtq_pop or virtq_pending last looked: what a look at memory tells, for who polls. */
+bool virtq_came(const struct virtq *q);
 /* Returns @head with @written bytes of its device-writable part filled (§2.7.8). */
 void virtq_push(struct virtq *q, uint16_t head, uint32_t written);
 /* The same in two steps, for chains that are used together (mergeable receive buffers §5.1.6.4): fills entry @ahead beyond used_idx; virtq_flush makes @n of them visible at once. */

@@ -106,6 +106,7 @@ static const struct virtio_type echo_type = {
 	.device_id = 42,
 	.activate = echo_activate,
 	.serve = echo_serve,
+	.polls = true,
 	.serving = echo_serving,
 	.in_flight = echo_in_flight,
 	.wait = echo_wait,
