@@ -56,7 +56,7 @@ void policy_step(struct policy *p, const struct policy_sample *s, struct policy_
 
 /*
  * Compression on or off for the next stretch: `auto` turns it on only while the link is what limits, and off again when it does not pay. A stretch is any
- * part of a round, with compression on or off throughout; short ones (COMPRESS_STRETCH_PAGES) keep a trial cheap.
+ * part of a round, with compression on or off throughout; short ones (COMPRESS_STRETCH_PAGES, and see compress_policy_done) keep a trial cheap.
  */
 #define COMPRESS_STRETCH_PAGES 2048u
 struct compress_sample {
@@ -76,9 +76,10 @@ struct compress_policy {
 		since_on; /* stretches until `off` is measured again; doubles each time */
 };
 void compress_policy_init(struct compress_policy *c, unsigned int workers);
-/* A stretch with compression on that saves next to nothing may end after so few pages: its rate does not matter any more. */
+/* The stretch has told what there is to tell: it is long enough, or compression is on and cannot pay any more, since after so many pages it saves next to nothing, or since all pages of a
+ * whole stretch would be out by now without it. */
 #define COMPRESS_HOPELESS_PAGES 128u
-bool compress_policy_hopeless(const struct compress_sample *s);
+bool compress_policy_done(const struct compress_policy *c, const struct compress_sample *s);
 bool compress_policy_step(struct compress_policy *c,
 			  const struct compress_sample *s); /* returns on for the next stretch */
 

@@ -50,12 +50,25 @@ static void step_off(struct compress_policy *c, const struct compress_sample *s,
 	c->since_on = 0;
 }
 
+static bool is_hopeless(const struct compress_sample *s)
+{
+	return s->on && s->pages >= COMPRESS_HOPELESS_PAGES &&
+	       (double)s->saved_bytes < SAVES * PAGE_BYTES * (double)s->pages;
+}
+
+/* Too late, even if the rest of the stretch took no time. On a host whose workers are slow, or have no CPU, that is long before its end. */
+static bool is_lost(const struct compress_policy *c, const struct compress_sample *s)
+{
+	return s->on &&
+	       (double)s->wall_ns * c->pages_per_s_off * PAYS > COMPRESS_STRETCH_PAGES * 1e9;
+}
+
 static void step_on(struct compress_policy *c, const struct compress_sample *s, double rate)
 {
 	bool link_idles = (double)s->blocked_ns < LINK_IDLES * (double)s->wall_ns;
 
 	smooth(&c->pages_per_s_on, rate);
-	if (compress_policy_hopeless(s) || c->pages_per_s_on < c->pages_per_s_off * PAYS) {
+	if (is_hopeless(s) || c->pages_per_s_on < c->pages_per_s_off * PAYS) {
 		c->on = false;
 		c->backoff = doubled(c->backoff, FIRST_BACKOFF);
 		c->hold = c->backoff;
@@ -73,17 +86,16 @@ static void step_on(struct compress_policy *c, const struct compress_sample *s, 
 	}
 }
 
-bool compress_policy_hopeless(const struct compress_sample *s)
+bool compress_policy_done(const struct compress_policy *c, const struct compress_sample *s)
 {
-	return s->on && s->pages >= COMPRESS_HOPELESS_PAGES &&
-	       (double)s->saved_bytes < SAVES * PAGE_BYTES * (double)s->pages;
+	return s->pages >= COMPRESS_STRETCH_PAGES || is_hopeless(s) || is_lost(c, s);
 }
 
 bool compress_policy_step(struct compress_policy *c, const struct compress_sample *s)
 {
 	double rate;
 
-	if (!s->wall_ns || s->pages < MIN_PAGES)
+	if (!s->wall_ns || (s->pages < MIN_PAGES && !is_lost(c, s)))
 		return c->on;
 	rate = (double)s->pages * 1e9 / (double)s->wall_ns;
 	if (s->on)

@@ -98,7 +98,7 @@ void zpage_out_stretch(struct zpage_out *z, const struct page_out *o)
 		return;
 	stop_clock(z, o);
 	run_clock(z, o);
-	if (z->stretch.pages < COMPRESS_STRETCH_PAGES && !compress_policy_hopeless(&z->stretch))
+	if (!compress_policy_done(&z->policy, &z->stretch))
 		return;
 	z->active = compress_policy_step(&z->policy, &z->stretch);
 	z->stretch = (struct compress_sample){ 0 };

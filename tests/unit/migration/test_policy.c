@@ -457,26 +457,49 @@ static void a_stretch_that_saves_nothing_is_hopeless(void **state)
 	struct compress_sample s = { .pages = COMPRESS_HOPELESS_PAGES, .on = true };
 	struct compress_policy c;
 
+	compress_policy_init(&c, 1);
 	s.saved_bytes = COMPRESS_HOPELESS_PAGES * 4096 / 20 - 1;
-	assert_true(compress_policy_hopeless(&s));
+	assert_true(compress_policy_done(&c, &s));
 	s.saved_bytes++;
 	s.saved_bytes++;
-	assert_false(compress_policy_hopeless(&s));
+	assert_false(compress_policy_done(&c, &s));
 	s.saved_bytes = 0;
 	s.pages--;
-	assert_false(compress_policy_hopeless(&s));
+	assert_false(compress_policy_done(&c, &s));
 	s.pages++;
 	s.on = false;
-	assert_false(compress_policy_hopeless(&s));
+	assert_false(compress_policy_done(&c, &s));
+	s.pages = COMPRESS_STRETCH_PAGES;
+	assert_true(compress_policy_done(&c, &s));
 
 	/* Even where it looks faster: the link may have changed in that moment. */
-	compress_policy_init(&c, 1);
 	s = (struct compress_sample){ .wall_ns = 1000000000,
 				      .blocked_ns = 1000000000,
 				      .pages = 1000 };
 	assert_true(compress_policy_step(&c, &s));
 	s = (struct compress_sample){ .wall_ns = 1000000000, .pages = 5000, .on = true };
 	assert_false(compress_policy_step(&c, &s));
+}
+
+/* Without compression the link takes 40 000 pages a second, so that 2048 take 51 ms; the workers get nowhere. */
+static void a_trial_that_is_lost_ends(void **state)
+{
+	struct compress_sample off = { .wall_ns = 51200000, .blocked_ns = 51200000, .pages = 2048 };
+	struct compress_sample s = {
+		.wall_ns = 48000000, .pages = 3, .saved_bytes = 9000, .on = true
+	};
+	struct compress_policy c;
+
+	compress_policy_init(&c, 1);
+	assert_false(compress_policy_done(&c, &s)); /* nothing to compare with */
+	assert_true(compress_policy_step(&c, &off));
+	assert_false(compress_policy_done(&c, &s));
+	assert_true(compress_policy_step(&c, &s));
+	s.wall_ns = 49000000;
+	assert_true(compress_policy_done(&c, &s));
+	assert_false(compress_policy_step(&c, &s));
+	s.on = false;
+	assert_false(compress_policy_done(&c, &s));
 }
 
 static void short_stretches_say_nothing(void **state)
@@ -512,6 +535,7 @@ int main(void)
 		cmocka_unit_test(contents_that_change_are_noticed),
 		cmocka_unit_test(faster_link_is_noticed),
 		cmocka_unit_test(a_stretch_that_saves_nothing_is_hopeless),
+		cmocka_unit_test(a_trial_that_is_lost_ends),
 		cmocka_unit_test(short_stretches_say_nothing),
 	};
 
