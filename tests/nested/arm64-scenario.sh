@@ -167,6 +167,7 @@ linux() {
 	reboot_checks r /vmlinuz.gz
 }
 
+thp=/sys/kernel/mm/transparent_hugepage/enabled
 note "host: $(uname -r), $cpu, $(grep -c ^processor /proc/cpuinfo) cpus"
 for part in $parts; do
 	case $part in
@@ -183,7 +184,11 @@ for part in $parts; do
 		. /arm64-devices.sh
 		devices
 		;;
-	linux) linux ;;
+	linux)
+		huge_pages=$(sed 's/.*\[\(.*\)\].*/\1/' "$thp")
+		linux
+		echo "$huge_pages" >"$thp"
+		;;
 	esac
 	note "$part after $(host_uptime_s) s"
 done
