@@ -84,6 +84,13 @@ wait_end() {
 	wait "$2"
 }
 
+# load_modules: those that came with the scenario.
+load_modules() {
+	while read -r module; do
+		insmod "/host-modules/$module.ko" || return 1
+	done </host-modules/order
+}
+
 # json KEY FILE: a number or a word out of the last object of FILE.
 json() {
 	sed -n "s/.*\"$1\" *: *\"\{0,1\}\([^\",}]*\).*/\1/p" "$2" | tail -n 1

@@ -63,9 +63,7 @@ make_host() {
 }
 
 make_network() {
-	while read -r name; do
-		insmod "/net-modules/$name.ko" || return 1
-	done </net-modules/order
+	load_modules || return 1
 	$ip link add switch type bridge && $ip addr add 10.0.0.1/24 dev switch && $ip link set switch up &&
 		make_host 0 && make_host 1
 }

@@ -81,6 +81,29 @@ scenario_add_tree() {
 	scenario_host_args+=(--add "$scenario_temp/$1.tar:/$1.tar")
 }
 
+# scenario_add_modules KERNEL NAME...: Debian's modules for the host go to /host-modules there, with /host-modules/order beside them.
+# Wants initramfs.sh.
+scenario_add_modules() {
+	local package=$1 tree=$scenario_temp/host name
+	shift
+	for name in "$@"; do
+		initramfs_add_module "$tree" "$package" "$name" || return 1
+	done
+	while read -r name; do
+		scenario_host_args+=(--add "$tree/modules/$name.ko:/host-modules/$name.ko")
+	done <"$tree/modules/order"
+	scenario_host_args+=(--add "$tree/modules/order:/host-modules/order")
+}
+
+# scenario_add_tools NAME...: programs of this machine go to /usr/sbin of the host, not where busybox has some of the same names.
+scenario_add_tools() {
+	local name file
+	for name in "$@"; do
+		file=$(PATH=$PATH:/usr/sbin:/sbin command -v "$name") || scenario_fail "$name is missing (packages: e2fsprogs iproute2)"
+		scenario_host_args+=(--add "$file:/usr/sbin/$name")
+	done
+}
+
 # scenario_run HOST ARGUMENT...: its output is shown as it comes, indented; what counts is printed at the end.
 scenario_run() {
 	tee "$scenario_temp/output" <"$scenario_temp/fifo" | sed -u 's/^/  /' &
