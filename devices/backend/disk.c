@@ -225,14 +225,18 @@ int disk_create(const struct disk_config *config, bool own, struct disk **ret, s
 }
 
 /*
- * The kernel's own reference of the last requests to an open file goes away some moments after they were answered (io_uring gives it back outside of the calling thread), and with it the
- * claim that O_EXCL made. Who is told that the device is free now must find it so; somebody else's claim is not waited for for long.
+ * The kernel's own reference of the last requests to an open file goes away some moments after they were answered, and with it the claim that O_EXCL made. Who is told that the device is free now
+ * must find it so; somebody else's claim is not waited for for long. What a thread of the kernel has done for a request may be the last to hold it, and then leaves it to this thread to let go, when
+ * it next asks for what waits for it.
  */
-static void await_unclaimed(const struct disk *d)
+static void await_unclaimed(struct disk *d)
 {
 	for (unsigned int i = 0; i < UNCLAIM_TRIES; i++) {
-		int fd = open(d->path, O_RDONLY | O_CLOEXEC | O_EXCL);
+		int fd;
 
+		if (d->started)
+			io_uring_get_events(&d->ring);
+		fd = open(d->path, O_RDONLY | O_CLOEXEC | O_EXCL);
 		if (fd < 0 && errno == EBUSY) {
 			usleep(UNCLAIM_STEP_US);
 			continue;
