@@ -43,8 +43,7 @@ struct virtio_type {
 	/* Requests may be waiting in queue @queue. It takes what it can, at most about a queue's size of them so that other queues have their turn; the core has notifications switched on
 	 * again and calls once more when something came meanwhile. Who leaves something calls virtio_again, now or when it can go on. */
 	void (*serve)(void *self, unsigned int queue);
-	/* Drivers send one request and wait for it: while none is in flight a queue is watched for the next one (poll.h). Other work of the worker, other queues' too, waits for
-	 * that, and for as many rounds in a row as run.c allows. */
+	/* Drivers send one request and wait for it: while none is in flight a queue is watched for the next one (poll.h). Other work of the worker waits that long. */
 	bool polls;
 	/* From now on queues are served (@on), or no longer: the device pauses, is reset or broken. For descriptors in the worker's loop that mean work for the queues (a TAP's): off, they
 	 * would keep the loop awake. Not called twice with the same. May be NULL. */

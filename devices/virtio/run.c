@@ -12,7 +12,7 @@
 #define RESET_WAIT_S 5u
 /* How often a queue is served in a row while its driver goes on adding; then it is another queue's turn. */
 #define MAX_ROUNDS 4u
-#define MAX_POLLED_ROUNDS 64u /* they are short */
+#define MAX_POLLED_ROUNDS 64u /* where it is watched, and the only one */
 
 void virtio_interrupt(struct virtio *v, int queue)
 {
@@ -48,7 +48,7 @@ static void serve(struct virtio_queue *q)
 {
 	struct virtio *v = q->v;
 	unsigned int index = (unsigned int)(q - v->queue);
-	unsigned int rounds = v->type->polls ? MAX_POLLED_ROUNDS : MAX_ROUNDS;
+	unsigned int rounds = v->type->polls && v->nqueues == 1 ? MAX_POLLED_ROUNDS : MAX_ROUNDS;
 
 	if (!v->serving || !q->enabled)
 		return;
